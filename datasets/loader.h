@@ -1,0 +1,67 @@
+/* datasets/loader.h: groups decoded ahead by worker processes into a ring of shared buffers.
+ * Workers are forked by a supervisor process that was itself forked before libtorch was touched, so a dead worker can be
+ * replaced at any time; all of them end when the trainer does and hold none of its locks. A worker that dies or
+ * stays silent for too long is replaced and its file reported; HDF5 may crash on a damaged file, the trainer never. */
+#ifndef DATASETS_LOADER_H
+#define DATASETS_LOADER_H
+#include "datasets/source.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+typedef struct ds_loader_opts {
+  uint64_t seed;
+  int group;            /* samples in a group */
+  int groups_per_step;
+  int workers;          /* >= 1; 0 decodes in this process */
+  int ahead;            /* groups in the ring; 0 = 2 * groups_per_step, at least 2 * workers */
+  double timeout_s;     /* silence after which a worker is taken for hung; 0 = 120 */
+} ds_loader_opts;
+
+typedef struct ds_data {  /* one entry of `data` */
+  ds_source *source;      /* borrowed for the loader's life */
+  double weight;
+} ds_data;
+
+/* One group as the trainer gets it: samples of one data set and one shape, planes contiguous over the batch. */
+typedef struct ds_group {
+  int64_t step;
+  int g;                /* 0 .. groups_per_step-1 */
+  int dataset;
+  int B, H, W;
+  float *rgb;           /* [B,3,H,W] */
+  float *metric;        /* [B,1,H,W], NULL when not needed */
+  float *depth;         /* [B,1,H,W], NULL when not needed */
+  float *normals;       /* [B,3,H,W], NULL when not needed */
+  uint8_t *mask;        /* [B,1,H,W] */
+  float *noise;         /* [B,4,H/8,W/8] stored with kind batches, else NULL */
+  int64_t *timesteps;   /* [B] stored with kind batches, else NULL */
+  int64_t *valid;       /* [B] */
+  int64_t *domain;      /* [B] */
+  char (*id)[DS_ID_MAX];  /* [B] */
+} ds_group;
+
+typedef struct ds_loader ds_loader;
+/* Forks the supervisor: call before the first torch call and before threads. Errors: E_CONFIG, E_DATA, E_NOMEM. */
+int ds_loader_open(const ds_loader_opts *o, const ds_data *data, int n, ds_loader **out);
+/* Starts decoding at group 0 of `step` (from 1). Also goes back or forward later. */
+int ds_loader_seek(ds_loader *l, int64_t step);
+/* The next group in (step, g) order; waits for it. Lent until ds_loader_release.
+ * Errors: E_DATA: a bad file with bad_file: fatal, or one whose replacements were bad too. */
+int ds_loader_next(ds_loader *l, ds_group **out);
+void ds_loader_release(ds_loader *l, ds_group *g);
+/* Seconds spent waiting in ds_loader_next since the last call of this function. */
+double ds_loader_waited(ds_loader *l);
+/* Bad files reported so far (each once). */
+int64_t ds_loader_bad_files(const ds_loader *l);
+/* Ends workers and supervisor. Takes NULL. */
+void ds_loader_close(ds_loader **l);
+/* Process ids of the workers, for tests; returns their number. */
+int ds_loader_worker_pids(const ds_loader *l, int *pids, int max);
+
+/* Writes groups (or single samples with B = 1) in the `batches` format: rgb, mask, metric, normals, depth, noise,
+ * timesteps, domain as far as they are there. Errors: E_DISK, E_IO. */
+int ds_group_save(const ds_group *g, const char *path);
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,78 @@
+/* datasets/source.h: a data set as a list of samples that can be decoded by index.
+ * Adding a kind: one file that fills a ds_kind, one line in kinds.c. */
+#ifndef DATASETS_SOURCE_H
+#define DATASETS_SOURCE_H
+#include "datasets/sample.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+enum { DS_NEED_METRIC = 1, DS_NEED_NORMALS = 2, DS_NEED_DEPTH = 4 };
+typedef enum { DS_LAYOUT_AUTO, DS_LAYOUT_RAW, DS_LAYOUT_MARIGOLD } ds_layout;
+typedef enum { DS_PER_SCENE, DS_FIXED } ds_intrinsics;
+typedef enum { DS_FILTER_NONE, DS_FILTER_MARIGOLD } ds_filter;
+
+/* One entry of the config's `data` list, with the defaults of design.md. Strings are borrowed until ds_source_open returns. */
+typedef struct ds_opts {
+  const char *kind;       /* "hypersim", "vkitti2", "batches" */
+  const char *root;
+  ds_layout layout;
+  const char *split;      /* "train" */
+  bool size_set;          /* the config gave `size`: then no default crop */
+  int H, W;               /* 0,0 = native */
+  int crop_H, crop_W;     /* 0,0 = none given */
+  double near_m, far_m;   /* valid: near_m < depth < far_m, metres; far_m 0 = the kind's default */
+  double flip;            /* probability */
+  bool shuffle;
+  ds_intrinsics intrinsics;
+  ds_filter filter;
+  bool skip_bad_files;
+  bool mm_wrap;           /* depths pass through 16-bit millimetres that wrap, as the reference's preprocessing */
+  bool as_reference;
+  int domain;             /* -1 = the kind's default */
+  const char *split_csv, *camera_csv; /* NULL = beside the data */
+  int need;               /* DS_NEED_* */
+  int group;              /* kind batches: samples that every file must hold; 0 = any */
+} ds_opts;
+void ds_opts_default(ds_opts *o);
+
+typedef struct ds_source ds_source;
+
+/* Scans lists and folders; no image is decoded. Errors: E_DATA with the path. */
+int ds_source_open(const ds_opts *o, ds_source **out);
+void ds_source_close(ds_source **s);
+/* Items in list order: samples, or for kind batches, files of `samples_per_item` samples. */
+int64_t ds_source_count(const ds_source *s);
+/* 1, or for kind batches, the samples in one file. */
+int ds_source_samples_per_item(const ds_source *s);
+/* Kind batches replays its files in order and takes no flip. */
+bool ds_source_is_stored(const ds_source *s);
+const ds_opts *ds_source_opts(const ds_source *s);
+/* Height and width of item i as it comes out of ds_source_read. Reads a header when the size is native. Errors: E_DATA. */
+int ds_source_shape(ds_source *s, int64_t i, int *H, int *W);
+/* Item i as text, and the paths it is made of (NUL-separated list ended by an empty string) for messages. */
+int ds_source_describe(const ds_source *s, int64_t i, char id[DS_ID_MAX]);
+/* Decodes item i into out[0..samples_per_item-1], whose planes the caller placed for the item's shape.
+ * Errors: E_DATA naming the file and what is wrong with it. Not thread-safe on one source (it has scratch buffers). */
+int ds_source_read(ds_source *s, int64_t i, bool flip, ds_sample *out);
+/* The file being read now, for the report when a decoder dies in it. A buffer of the caller, or NULL. */
+void ds_source_watch(ds_source *s, char *path, size_t size);
+/* Kind batches: extra tensors of a file (noise [B,4,H/8,W/8] f32, timesteps [B] i64), NULL when not stored. */
+typedef struct ds_extra { float *noise; int64_t *timesteps; bool has_noise, has_timesteps; } ds_extra;
+int ds_source_read_extra(ds_source *s, int64_t i, ds_extra *out);
+
+/* ---- for the kinds ---- */
+typedef struct ds_kind {
+  const char *name;
+  double far_default;
+  int domain_default;
+  int (*open)(ds_source *s);   /* fills s->items */
+  void (*close)(ds_source *s);
+  int (*shape)(ds_source *s, int64_t i, int *H, int *W);
+  int (*read)(ds_source *s, int64_t i, bool flip, ds_sample *out);
+} ds_kind;
+/* NULL-ended. */
+extern const ds_kind *const ds_kinds[];
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,24 @@
+/* kernels/affine_l1.h: depth loss on the decoded image, fused with its decoding: mean of the 3 channels, clamp to
+ * [-1,1], per-image least-squares scale and shift against metres, L1. Raw pointers, no tensor type.
+ * Source: diffusion-e2e-ft training/train.py (post-processing), training/util/loss.py ScaleAndShiftInvariantLoss. */
+#ifndef KERNELS_AFFINE_L1_H
+#define KERNELS_AFFINE_L1_H
+#include <stdint.h>
+
+#include "base/err.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* decoded [B,3,n], gt [B,n] metres, mask [B,n] 1 = valid, weight [B].
+ * sums [B] out: sum over valid pixels of |s p + t - gt|. grad [B,3,n] out, may be NULL: d (sum_b weight[b] sums[b]) /
+ * d decoded, through clamp, s and t; 0 where mask is 0. fit [B,2] out, may be NULL: s and t.
+ * det > 0 or s = t = 0, as the source. B, n >= 0. Errors: E_SHAPE. Host pointers. */
+int kn_affine_l1_f64_ref(int64_t B, int64_t n, const double *decoded, const double *gt, const uint8_t *mask,
+                         const double *weight, double *sums, double *grad, double *fit);
+/* The same in f32, with f64 sums: what training on the CPU uses. */
+int kn_affine_l1_f32_ref(int64_t B, int64_t n, const float *decoded, const float *gt, const uint8_t *mask,
+                         const float *weight, float *sums, float *grad, float *fit);
+#ifdef __cplusplus
+}
+#endif
+#endif

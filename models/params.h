@@ -1,0 +1,62 @@
+/* models/params.h: a model's named parameters in one flat tensor. Names are the checkpoint keys of diffusers.
+ * Declare (from a config), allocate, load, then look tensors up by name. Master weights, moments and gradients of the
+ * trainer are flat tensors of the same layout. */
+#ifndef MODELS_PARAMS_H
+#define MODELS_PARAMS_H
+#include "base/safetensors.h"
+#include "tchc/tchc.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+typedef struct md_param {
+  char *name;
+  int ndim;
+  int64_t shape[4];
+  int64_t numel;
+  int64_t offset; /* elements from the start of the flat tensor */
+} md_param;
+typedef struct md_params md_params;
+
+/* what: how messages call the model, "unet". */
+int md_params_create(const char *what, md_params **out);
+void md_params_destroy(md_params **p);
+/* Order of declaration is the order in memory. Errors: E_FAIL for a name declared twice. */
+int md_params_declare(md_params *p, int ndim, const int64_t *shape, const char *name_fmt, ...) ERR_PRINTF(4, 5);
+/* One flat tensor of dt on d, zeros; every parameter a view of it. */
+int md_params_allocate(md_params *p, tchc_dtype dt, tchc_device d);
+/* The same names in another type, allocated, values converted. */
+int md_params_clone(const md_params *p, tchc_dtype dt, md_params **out);
+/* dst = src, whole flat tensor at once, converting. */
+int md_params_copy(md_params *dst, const md_params *src);
+
+int md_params_count(const md_params *p);
+int64_t md_params_numel(const md_params *p);
+const md_param *md_params_at(const md_params *p, int i);
+int md_params_find(const md_params *p, const char *name); /* index or -1 */
+/* Lent handles. A missing name is our own mistake (assert). */
+tchc_tensor *md_params_tensor(const md_params *p, int i);
+tchc_tensor *md_params_get(const md_params *p, const char *name_fmt, ...) ERR_PRINTF(2, 3);
+tchc_tensor *md_params_flat(const md_params *p);
+
+/* Every parameter becomes a leaf whose gradient is added into its part of flat tensor `grads` [numel] of p's type. */
+int md_params_train(md_params *p, tchc_tensor *grads);
+
+/* Reads DIR/STEM.safetensors, or the shards that DIR/STEM.safetensors.index.json lists; F32, F16, BF16.
+ * `rename` maps a parameter's name to the key in the file (NULL: the same); `optional_prefix` may be missing from all
+ * keys in the file ("text_model."). Errors: E_CKPT, all of them naming file and tensor: missing, unexpected (up to 8
+ * named), wrong shape (wanted, found), wrong type, cut file. */
+typedef struct md_load_opts {
+  const char *dir, *stem;
+  const char *optional_prefix;
+  const char *const *ignore;   /* NULL-ended names (exact) or prefixes ending in '.' that may be there unused */
+  /* NULL, or called for a tensor whose shape differs: 1 = it filled `dst` [numel floats] itself, 0 = no such rule. */
+  int (*adapt)(void *ctx, const md_param *want, const st_tensor *found, float *dst);
+  void *adapt_ctx;
+} md_load_opts;
+int md_params_load(md_params *p, const md_load_opts *o);
+/* Random weights of sensible size, for benches: normal with std 1/sqrt(fan_in), norms 1 and 0; a function of seed and name. */
+int md_params_randomise(md_params *p, uint64_t seed);
+#ifdef __cplusplus
+}
+#endif
+#endif
