@@ -66,13 +66,14 @@ typedef struct cf_config {
     cf_conv_in_bias conv_in_bias;
     cf_init init;
   } model;
-  struct { cf_objective kind; char *loss; /* NULL: the task's */ bool reference, zero_snr; bool recompute; } objective;
+  struct { cf_objective kind; char *loss; /* NULL: the task's */ bool reference, zero_snr; } objective;
   cf_data *data;
   size_t ndata;
   struct { int64_t workers; double timeout; } loader;
   struct {
     int64_t steps, batch, group;
     int64_t micro_batch;    /* 0 = auto */
+    bool recompute;         /* run blocks again in backward instead of keeping activations */
     cf_optim kind;
     double lr;
     int64_t warmup;
