@@ -31,7 +31,7 @@ int err_set(int code, const char *file, int line, const char *fmt, ...) {
 }
 
 int err_wrap(int code, const char *file, int line, const char *fmt, ...) {
-  char front[TEXT_SIZE], fresh[2 * TEXT_SIZE];
+  char front[TEXT_SIZE], fresh[2 * TEXT_SIZE + 2];
   va_list ap;
 
   va_start(ap, fmt);

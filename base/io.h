@@ -35,8 +35,11 @@ void io_set_calls(const io_calls *calls);
 typedef struct io_file {
   int fd;                  /* -1 when closed */
   char path[IO_PATH_MAX];
+  /* Shown every byte that was written, in order (for hashes). Set after opening; NULL: nobody looks. */
+  void (*tap)(void *ctx, const void *buf, size_t n);
+  void *tap_ctx;
 } io_file;
-/* Truncates or creates. Errors: E_DISK, E_IO. */
+/* Truncates or creates. After a failure f is closed. Errors: E_DISK, E_IO. */
 int io_create(const char *path, io_file *f);
 /* Appends to or creates. */
 int io_append(const char *path, io_file *f);
@@ -46,16 +49,22 @@ int io_write(io_file *f, const void *buf, size_t n);
 int io_sync(io_file *f);
 /* Closes always; reports what close said. Safe on a closed file. */
 int io_close(io_file *f);
+/* For error paths: closes f without a word and removes path ("" for none). The error message stays. */
+void io_discard(io_file *f, const char *path);
 /* Whole file through `path.tmp`, fsync, rename, fsync of the folder. */
 int io_write_file(const char *path, const void *data, size_t n);
 int io_rename(const char *from, const char *to);
+/* fsync of a folder: makes what was created, renamed or removed in it last. */
 int io_sync_dir(const char *path);
-/* mkdir -p. An existing folder is fine. */
+/* fsync of the folder that holds path. */
+int io_sync_parent(const char *path);
+/* mkdir -p; each new folder is synced into its parent. An existing folder is fine. */
 int io_make_dirs(const char *path);
 /* Removes a file or a folder with all it holds; what is not there is fine. Symbolic links are not followed. */
 int io_remove_tree(const char *path);
+/* The copy is synced; its mode is that of a new file. */
 int io_copy_file(const char *from, const char *to);
-/* Copies a folder's files and folders; symbolic links are followed. */
+/* Copies a folder's files and folders into `to`, synced; symbolic links are followed. */
 int io_copy_tree(const char *from, const char *to);
 
 /* ---- reading ---- */

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/err.h"
+#include "base/io.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -44,8 +44,12 @@ int64_t st_numel(const st_tensor *t);
 const char *st_shape_text(int ndim, const int64_t *shape);
 
 /* Writes path.tmp, fsync, rename, fsync of the folder. meta: 2 n_meta strings, key then value, may be NULL.
- * Order of tensors as Python's writer: type size descending, then name. Errors: E_DISK, E_IO, E_NOMEM. */
+ * Order of tensors as Python's writer: I64 F64 F32 I32 BF16 F16 I16 I8 U8 BOOL, then name. With more than one metadata
+ * key Python's order is that of a random hash; here it is the caller's. Nothing but the header is held in memory.
+ * Errors: E_DISK, E_IO, E_NOMEM, E_FAIL (two tensors of one name, nbytes unlike shape times type). */
 int st_write(const char *path, const st_tensor *tensors, size_t n, const char *const *meta, size_t n_meta);
+/* The same bytes into a file that the caller created, and will sync and close. */
+int st_write_into(io_file *f, const st_tensor *tensors, size_t n, const char *const *meta, size_t n_meta);
 #ifdef __cplusplus
 }
 #endif
