@@ -1,8 +1,10 @@
 /* tchc/tchc.h: an ATen-free C API over libtorch. Plain C17, also valid C++; no torch or CUDA header is needed.
  *
  * Status: every fallible call returns OK or a code of base/err.h; a C++ exception becomes a status whose text is the
- * exception's own (E_NOMEM for out of memory, E_SHAPE for shapes that do not fit, E_DEVICE otherwise). Nothing is
- * thrown past this header, also not out of autograd's threads.
+ * exception's own: E_NOMEM for out of memory, E_SHAPE for operands that torch refuses (shapes, types, ranges), E_DEVICE
+ * for what fails in the device or has no kernel for it, E_FAIL for a NULL handle or pointer, a callback's own status for
+ * a callback. It starts with the operator's name and its operands' shapes. Nothing is thrown past this header, also not
+ * out of autograd's threads.
  *
  * Handles: a tchc_tensor owns one reference to a tensor. One made while a scope is open on this thread belongs to
  * the innermost scope and ends with it, on error paths too; one made without a scope belongs to the caller, who
@@ -30,10 +32,10 @@ typedef struct tchc_scope tchc_scope;
 
 /* Values of c10::ScalarType, c10::DeviceType and c10::MemoryFormat; checked inside at compile time. */
 typedef enum {
-  TCHC_U8 = 0, TCHC_I8 = 1, TCHC_I16 = 2, TCHC_I32 = 3, TCHC_I64 = 4, TCHC_F16 = 5, TCHC_F32 = 6, TCHC_F64 = 7,
-  TCHC_BOOL = 11, TCHC_BF16 = 15
+  TCHC_NO_DTYPE = -1, TCHC_U8 = 0, TCHC_I8 = 1, TCHC_I16 = 2, TCHC_I32 = 3, TCHC_I64 = 4, TCHC_F16 = 5, TCHC_F32 = 6,
+  TCHC_F64 = 7, TCHC_BOOL = 11, TCHC_BF16 = 15
 } tchc_dtype;
-typedef enum { TCHC_CPU = 0, TCHC_CUDA = 1 } tchc_device_type;
+typedef enum { TCHC_NO_DEVICE = -1, TCHC_CPU = 0, TCHC_CUDA = 1 } tchc_device_type;
 typedef struct tchc_device { tchc_device_type type; int index; } tchc_device;
 typedef enum { TCHC_CONTIGUOUS = 0, TCHC_PRESERVE = 1, TCHC_CHANNELS_LAST = 2 } tchc_format;
 #define TCHC_CPU_DEVICE ((tchc_device){TCHC_CPU, 0})
@@ -53,7 +55,7 @@ void tchc_set_threads(int n);         /* intra-op, >= 1 */
 int tchc_threads(void);
 typedef struct tchc_backend_opts {
   bool deterministic;    /* only algorithms that give the same bits each time */
-  bool cudnn_benchmark;  /* measure convolutions at first use */
+  bool cudnn_benchmark;  /* measure convolutions at first use; has no effect with deterministic */
   bool tf32;             /* off: fp32 means fp32 */
 } tchc_backend_opts;
 TCHC_CHECKED int tchc_set_backend(const tchc_backend_opts *o);
@@ -88,18 +90,21 @@ TCHC_CHECKED int tchc_share(const tchc_tensor *t, tchc_tensor **out);
 int64_t tchc_live(void);
 
 /* ---- making ---- */
-/* Borrows host memory until free_fn(ctx) is called, or, when free_fn is NULL, for as long as the tensor lives. */
+/* Takes host memory: free_fn(ctx) ends it once the last tensor on it is gone, or at once on failure. With free_fn NULL
+ * the memory is borrowed for as long as a tensor on it lives. */
 TCHC_CHECKED int tchc_from_blob(void *data, const int64_t *sizes, int ndim, tchc_dtype dt, void (*free_fn)(void *),
                                 void *ctx, tchc_tensor **out);
-/* Copies host memory (row-major) to a new tensor. */
+/* A copy of host memory (row-major). */
 TCHC_CHECKED int tchc_from_host(const void *data, const int64_t *sizes, int ndim, tchc_dtype dt, tchc_device d,
                                 tchc_tensor **out);
 TCHC_CHECKED int tchc_empty(const int64_t *sizes, int ndim, tchc_dtype dt, tchc_device d, tchc_format f, tchc_tensor **out);
 TCHC_CHECKED int tchc_full(const int64_t *sizes, int ndim, double value, tchc_dtype dt, tchc_device d, tchc_tensor **out);
 TCHC_CHECKED int tchc_zeros_like(const tchc_tensor *t, tchc_tensor **out);
 TCHC_CHECKED int tchc_arange(int64_t n, tchc_dtype dt, tchc_device d, tchc_tensor **out);
+/* From torch's generator: for tests. */
+TCHC_CHECKED int tchc_randn(const int64_t *sizes, int ndim, tchc_dtype dt, tchc_device d, tchc_tensor **out);
 
-/* ---- asking; -1 or NULL for a NULL handle ---- */
+/* ---- asking; -1, TCHC_NO_* or NULL for a NULL handle ---- */
 int tchc_ndim(const tchc_tensor *t);
 int64_t tchc_size(const tchc_tensor *t, int dim); /* negative dims count from the end; -1 when out of range */
 int64_t tchc_stride(const tchc_tensor *t, int dim);
@@ -138,7 +143,8 @@ TCHC_CHECKED int tchc_as_strided(const tchc_tensor *t, const int64_t *sizes, con
 TCHC_CHECKED int tchc_add(const tchc_tensor *a, const tchc_tensor *b, double alpha, tchc_tensor **out); /* a + alpha b */
 TCHC_CHECKED int tchc_mul(const tchc_tensor *a, const tchc_tensor *b, tchc_tensor **out);
 TCHC_CHECKED int tchc_div(const tchc_tensor *a, const tchc_tensor *b, tchc_tensor **out);
-TCHC_CHECKED int tchc_affine(const tchc_tensor *t, double scale, double shift, tchc_tensor **out); /* scale t + shift */
+/* scale t + shift; whole numbers leave an integer tensor's type. */
+TCHC_CHECKED int tchc_affine(const tchc_tensor *t, double scale, double shift, tchc_tensor **out);
 TCHC_CHECKED int tchc_clamp(const tchc_tensor *t, double lo, double hi, tchc_tensor **out);
 TCHC_CHECKED int tchc_sqrt(const tchc_tensor *t, tchc_tensor **out);
 TCHC_CHECKED int tchc_exp(const tchc_tensor *t, tchc_tensor **out);
@@ -167,6 +173,8 @@ TCHC_CHECKED int tchc_silu(const tchc_tensor *x, tchc_tensor **out);
 TCHC_CHECKED int tchc_gelu(const tchc_tensor *x, tchc_tensor **out);       /* exact, by erf */
 TCHC_CHECKED int tchc_quick_gelu(const tchc_tensor *x, tchc_tensor **out); /* x sigmoid(1.702 x) */
 TCHC_CHECKED int tchc_softmax(const tchc_tensor *x, int dim, tchc_tensor **out);
+/* From torch's generator; always drops. */
+TCHC_CHECKED int tchc_dropout(const tchc_tensor *x, double p, tchc_tensor **out);
 /* q, k, v [B,heads,n,d]; causal masks the future. */
 TCHC_CHECKED int tchc_attention(const tchc_tensor *q, const tchc_tensor *k, const tchc_tensor *v, bool causal, tchc_tensor **out);
 TCHC_CHECKED int tchc_upsample_nearest(const tchc_tensor *x, int64_t h, int64_t w, tchc_tensor **out);
@@ -183,7 +191,8 @@ TCHC_CHECKED int tchc_leaf(const tchc_tensor *t, tchc_tensor **out);
 TCHC_CHECKED int tchc_backward(const tchc_tensor *root, const tchc_tensor *grad);
 /* *out = NULL, and OK, when there is none. */
 TCHC_CHECKED int tchc_grad(const tchc_tensor *t, tchc_tensor **out);
-/* Gradients of t are added into g from now on (same shape and type); NULL drops the gradient. */
+/* Gradients of t, a leaf, are added into g's memory from now on. g has t's shape; it may be a strided view, or of
+ * another floating type (fp32 sums of a bf16 leaf's gradients). NULL drops the gradient. */
 TCHC_CHECKED int tchc_set_grad(tchc_tensor *t, const tchc_tensor *g);
 /* Returns what it was, to be given back: no graph is made while off. */
 bool tchc_grad_mode(bool on);
@@ -194,7 +203,7 @@ bool tchc_grad_mode(bool on);
  * gout[i] may be NULL (that output was not used), expanded, or of any memory format. */
 typedef struct tchc_call tchc_call; /* one application of an operator; lives as long as its graph node */
 typedef struct tchc_op {
-  const char *name;
+  const char *name; /* for messages; outlives the graph, as the functions do. The struct itself is copied. */
   int (*forward)(void *ctx, tchc_call *call, tchc_tensor *const *in, int nin, tchc_tensor **out, int nout);
   int (*backward)(void *ctx, tchc_call *call, tchc_tensor *const *gout, int nout, tchc_tensor **gin, int nin);
   void (*free_ctx)(void *ctx); /* once, when the graph node dies, or at once on failure; may be NULL */
@@ -209,7 +218,9 @@ TCHC_CHECKED int tchc_call_saved(tchc_call *call, tchc_tensor **t, int n);
 bool tchc_call_needs(const tchc_call *call, int i);
 
 /* Activation checkpointing: run is called now without a graph and again in backward with one, inside a scope, with the
- * same random state. Parameters that it reaches through ctx get their gradients as usual. */
+ * same random state (of torch's generators). NULL inputs are handed on as NULL. Parameters that it reaches through ctx get
+ * their gradients as usual, also when no input needs one. run must give the same tensors both times; free_ctx as in
+ * tchc_op. */
 typedef int (*tchc_segment)(void *ctx, tchc_tensor *const *in, int nin, tchc_tensor **out, int nout);
 TCHC_CHECKED int tchc_checkpoint(tchc_segment run, void *ctx, void (*free_ctx)(void *), tchc_tensor *const *in, int nin,
                                  tchc_tensor **out, int nout);

@@ -1,0 +1,1 @@
+e2eft_test(tchc_handle_test LINK tchc)
