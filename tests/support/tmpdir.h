@@ -8,6 +8,11 @@
 #include "base/io.h"
 #include "tests/support/check.h"
 
+static struct {
+  char **path; /* what tmpdir_at gave out */
+  size_t n;
+} tmpdir_paths;
+
 /* Makes a folder under $TMPDIR or /tmp; *state is its path. */
 static inline int tmpdir_setup(void **state) {
   const char *root = getenv("TMPDIR");
@@ -25,22 +30,26 @@ static inline int tmpdir_teardown(void **state) {
   if (st != OK) print_error("%s\n", err_text());
   free(*state);
   *state = NULL;
+  for (size_t i = 0; i < tmpdir_paths.n; i++) free(tmpdir_paths.path[i]);
+  free(tmpdir_paths.path);
+  memset(&tmpdir_paths, 0, sizeof tmpdir_paths);
   return st == OK ? 0 : -1;
 }
 
-/* A path inside, printf-like; one of a ring of 8 buffers. */
+/* A path inside, printf-like; lent until the test ends. */
 static inline const char *tmpdir_at(void **state, const char *fmt, ...) ERR_PRINTF(2, 3);
 static inline const char *tmpdir_at(void **state, const char *fmt, ...) {
-  enum { RING = 8 };
-  static char ring[RING][IO_PATH_MAX];
-  static unsigned next;
-  char *out = ring[next++ % RING];
-  const int n = snprintf(out, IO_PATH_MAX, "%s/", (const char *)*state);
+  char rest[IO_PATH_MAX / 2], full[IO_PATH_MAX];
   va_list ap;
 
   va_start(ap, fmt);
-  vsnprintf(out + n, (size_t)(IO_PATH_MAX - n), fmt, ap);
+  vsnprintf(rest, sizeof rest, fmt, ap);
   va_end(ap);
-  return out;
+  snprintf(full, sizeof full, "%.2000s/%s", (const char *)*state, rest);
+  char **grown = realloc(tmpdir_paths.path, (tmpdir_paths.n + 1) * sizeof *grown);
+  assert_non_null(grown);
+  tmpdir_paths.path = grown;
+  assert_non_null(grown[tmpdir_paths.n] = strdup(full));
+  return grown[tmpdir_paths.n++];
 }
 #endif

@@ -1,0 +1,132 @@
+/* base/npy: numpy's bytes out and in, and files that are not. */
+#include "base/npy.h"
+
+#include <math.h>
+
+#include "tests/support/tmpdir.h"
+
+/* numpy.save of numpy.array([[1, 2, 3], [4, 5, nan]], "<f4"). */
+static const char numpy_head[] =
+    "\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }";
+
+static void bytes_as_numpy(void **state) {
+  const float v[6] = {1, 2, 3, 4, 5, NAN};
+  const char *path = tmpdir_at(state, "a.npy");
+  char *got = NULL;
+  size_t n = 0;
+
+  check_ok(npy_save_f32(path, 2, (int64_t[]){2, 3}, v));
+  check_ok(io_read_file(path, 1000, &got, &n));
+  assert_int_equal(n, 128 + 24);
+  assert_memory_equal(got, numpy_head, sizeof numpy_head - 1);
+  for (size_t i = sizeof numpy_head - 1; i < 127; i++) assert_int_equal(got[i], ' ');
+  assert_int_equal(got[127], '\n');
+  assert_memory_equal(got + 128, v, sizeof v);
+  free(got);
+}
+
+static void round_trip(void **state, int ndim, const int64_t *shape, size_t count) {
+  float v[24], *back = NULL;
+  int64_t dims[8];
+  int nd = -1;
+  const char *path = tmpdir_at(state, "r.npy");
+
+  for (size_t i = 0; i < count; i++) v[i] = (float)i - 3.5f;
+  check_ok(npy_save_f32(path, ndim, shape, v));
+  check_ok(npy_load_f32(path, &nd, dims, &back));
+  assert_int_equal(nd, ndim);
+  for (int i = 0; i < ndim; i++) assert_int_equal(dims[i], shape[i]);
+  if (count) assert_memory_equal(back, v, count * sizeof *v);
+  free(back);
+}
+
+static void shapes(void **state) {
+  round_trip(state, 0, NULL, 1);
+  round_trip(state, 1, (int64_t[]){1}, 1);
+  round_trip(state, 1, (int64_t[]){0}, 0);
+  round_trip(state, 3, (int64_t[]){3, 0, 2}, 0);
+  round_trip(state, 4, (int64_t[]){1, 2, 3, 4}, 24);
+  round_trip(state, 8, (int64_t[]){1, 1, 2, 1, 3, 1, 4, 1}, 24);
+}
+
+/* A file with this dictionary and n bytes of data. */
+static void put_npy(const char *path, const char *dict, const void *data, size_t n) {
+  char buf[400] = "\x93NUMPY\x01";
+  const size_t length = strlen(dict);
+
+  buf[8] = (char)(length & 0xff);
+  buf[9] = (char)(length >> 8);
+  memcpy(buf + 10, dict, length);
+  memcpy(buf + 10 + length, data, n);
+  check_ok(io_write_file(path, buf, 10 + length + n));
+}
+
+static void doubles_are_converted(void **state) {
+  const double v[2] = {1.5, -1e300};
+  const char *path = tmpdir_at(state, "d.npy");
+  float *back = NULL;
+  int64_t shape[8];
+  int nd;
+
+  put_npy(path, "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }\n", v, sizeof v);
+  check_ok(npy_load_f32(path, &nd, shape, &back));
+  assert_true(nd == 1 && shape[0] == 2 && back[0] == 1.5f && back[1] == -INFINITY);
+  free(back);
+}
+
+static void bad_files(void **state) {
+  static const struct { const char *dict, *part; } bad[] = {
+      {"{'descr': '<i4', 'fortran_order': False, 'shape': (2,), }", "'<f4' or '<f8' wanted"},
+      {"{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", "'<f4' or '<f8' wanted"},
+      {"{'descr': '<f4', 'fortran_order': True, 'shape': (2,), }", "C order wanted"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", "8 bytes of data, the shape wants 12"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }", "bad shape"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (2, }", "bad shape"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,2), }", "bad shape"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4), }", "bad shape"},
+      {"{'descr': '<f4', 'shape': (2,), }", "header without"},
+      {"", "header without"}};
+  float *back = NULL;
+  int64_t shape[8];
+  int nd;
+
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    const char *path = tmpdir_at(state, "bad.npy");
+    put_npy(path, bad[i].dict, "12345678", 8);
+    check_fails(E_FORMAT, bad[i].part, npy_load_f32(path, &nd, shape, &back));
+  }
+  check_fails(E_IO, "none.npy", npy_load_f32(tmpdir_at(state, "none.npy"), &nd, shape, &back));
+  assert_null(back);
+}
+
+static void cut_anywhere(void **state) {
+  const float v[6] = {0};
+  const char *path = tmpdir_at(state, "a.npy");
+  char *whole = NULL;
+  float *back = NULL;
+  size_t n = 0;
+  int64_t shape[8];
+  int nd;
+
+  check_ok(npy_save_f32(path, 2, (int64_t[]){2, 3}, v));
+  check_ok(io_read_file(path, 1000, &whole, &n));
+  for (size_t cut = 0; cut < n; cut++) {
+    check_ok(io_write_file(path, whole, cut));
+    check_fails(E_FORMAT, "a.npy", npy_load_f32(path, &nd, shape, &back));
+  }
+  free(whole);
+}
+
+static void save_fails(void **state) {
+  check_fails(E_IO, "none/a.npy: cannot create",
+              npy_save_f32(tmpdir_at(state, "none/a.npy"), 1, (int64_t[]){1}, (float[]){1}));
+  check_fails(E_SHAPE, "9 dimensions", npy_save_f32(tmpdir_at(state, "a.npy"), 9, NULL, NULL));
+  check_fails(E_SHAPE, "", npy_save_f32(tmpdir_at(state, "a.npy"), 1, (int64_t[]){-1}, NULL));
+}
+
+int main(void) {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
+  const struct CMUnitTest tests[] = {TEST(bytes_as_numpy), TEST(shapes),       TEST(doubles_are_converted),
+                                     TEST(bad_files),      TEST(cut_anywhere), TEST(save_fails)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
