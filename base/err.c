@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_SIZE = 2048, TRAIL_SIZE = 512 };
+enum { TEXT_SIZE = 8192, TRAIL_SIZE = 512 };
 static _Thread_local char text[TEXT_SIZE];
 static _Thread_local char trail[TRAIL_SIZE];
 

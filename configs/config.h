@@ -31,7 +31,8 @@ typedef enum { CF_FILTER_NONE, CF_FILTER_MARIGOLD } cf_filter;
 typedef enum { CF_BAD_SKIP, CF_BAD_FATAL } cf_bad_file;
 typedef enum { CF_DOMAIN_UNSET, CF_INDOOR, CF_OUTDOOR, CF_OBJECT } cf_domain;
 
-/* Paths are absolute or relative to the working folder: already resolved against the file they were written in. */
+/* Paths are absolute or relative to the working folder: already resolved against the file they were written in.
+ * What an unset size, crop or far means depends on the kind and is datasets' business (and cf_print's, which shows it). */
 typedef struct cf_data {
   cf_kind kind;
   char *root;               /* required */
@@ -69,7 +70,7 @@ typedef struct cf_config {
   struct { cf_objective kind; char *loss; /* NULL: the task's */ bool reference, zero_snr; } objective;
   cf_data *data;
   size_t ndata;
-  struct { int64_t workers; double timeout; } loader;
+  struct { int64_t workers; /* 0 = auto */ double timeout; /* seconds a file */ } loader;
   struct {
     int64_t steps, batch, group;
     int64_t micro_batch;    /* 0 = auto */
@@ -91,7 +92,8 @@ typedef struct cf_config {
 } cf_config;
 
 /* Reads path (and what its `base:` chain names; closer files win), then overrides "a.b=c" in order. require_model: is
- * an unset model.path an error? Errors: E_CONFIG; the message holds every error found, one a line. */
+ * an unset model.path an error? Errors: E_CONFIG; the message holds every error found, one a line, in the files' order
+ * and then those of keys that do not fit each other. An override is named as the place of its errors: "-s a.b=c: ...". */
 int cf_load(const char *path, const char *const *overrides, size_t n, bool require_model, cf_config **out);
 void cf_free(cf_config **c);
 /* Every key with its value and origin, as `--dry-run` shows it: "optim.lr: 3e-05    # default", "# paper.yaml:12:7". */
