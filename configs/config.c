@@ -117,7 +117,7 @@ static int step_into(loader *l, cf_node *at, const char *part, size_t n, cf_plac
   if (at->kind == CF_LIST) {
     const size_t i = strtoul(key, NULL, 10);
     if (i > at->n) {
-      cf_report(&l->errors, place, name, "there are only %zu entries", at->n);
+      cf_report(&l->errors, place, name, "beyond the list, which holds %zu", at->n);
       goto out;
     }
     if (i < at->n) x = &at->items[i];
@@ -353,6 +353,7 @@ int cf_load(const char *path, const char *const *overrides, size_t n, bool requi
     cf_check(l.c, require_model, &l.errors);
   }
   NEED(!l.errors.no_memory, E_NOMEM, "no memory");
+  NEED(l.errors.hidden == 0, E_CONFIG, "%s\n... and %zu more", l.errors.text, l.errors.hidden);
   NEED(l.errors.count == 0, E_CONFIG, "%s", l.errors.text);
   *out = l.c;
   l.c = NULL;

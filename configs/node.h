@@ -32,7 +32,8 @@ struct cf_node {
 
 typedef struct cf_errors {
   char *text;              /* one error a line, from malloc; NULL when there is none */
-  size_t n, count;         /* bytes, errors */
+  size_t n;                /* bytes */
+  size_t count, hidden;    /* errors; those beyond what a message can hold */
   bool no_memory;
 } cf_errors;
 /* Adds "file:line:col: key: what"; key may be NULL. */

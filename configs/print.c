@@ -183,7 +183,7 @@ static int diff_all(const cf_config *was, const cf_config *now, FILE *f, bool *m
     *meaning = true;
   }
   if (was->ndata != now->ndata) {
-    fprintf(f, "data: %zu data sets -> %zu\n", was->ndata, now->ndata);
+    fprintf(f, "data sets: %zu -> %zu\n", was->ndata, now->ndata);
     *meaning = true;
   }
   for (int entry = 0; entry < (int)both; entry++)

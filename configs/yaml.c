@@ -1,14 +1,13 @@
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <yaml.h>
 
+#include "base/io.h"
 #include "configs/node.h"
 
-enum { MAX_BYTES = 1 << 20, MAX_DEPTH = 16, MAX_ERRORS = 100 };
+enum { MAX_BYTES = 1 << 20, MAX_DEPTH = 16, MAX_ERRORS = 100, MAX_ERROR_BYTES = 6000 };
 
 typedef struct reader {
   cf_arena *a;
@@ -28,7 +27,10 @@ void cf_report(cf_errors *e, cf_place at, const char *key, const char *fmt, ...)
   char what[1024], line[2048], place[32] = "";
   va_list ap;
 
-  if (++e->count > MAX_ERRORS) return;
+  if (e->count++ >= MAX_ERRORS || e->n > MAX_ERROR_BYTES) { /* err_text has an end */
+    e->hidden++;
+    return;
+  }
   va_start(ap, fmt);
   vsnprintf(what, sizeof what, fmt, ap);
   va_end(ap);
@@ -185,7 +187,7 @@ out:
   return st;
 }
 
-static int parse_scalar(reader *r, cf_node *v) {
+static int parse_scalar(reader *r, const char *where, cf_node *v) {
   int st = OK;
   const size_t n = r->event.data.scalar.length;
   char *text = cf_arena_alloc(r->a, n + 1);
@@ -193,7 +195,7 @@ static int parse_scalar(reader *r, cf_node *v) {
   NEED(text, E_NOMEM, "%s: no memory", r->file);
   memcpy(text, r->event.data.scalar.value, n);
   if (memchr(text, 0, n)) {
-    cf_report(r->errors, v->at, NULL, "a text with a zero byte in it");
+    cf_report(r->errors, v->at, where, "a text with a zero byte in it");
     v->kind = CF_BROKEN;
   }
   v->text = text;
@@ -218,7 +220,7 @@ static int parse_node(reader *r, const char *where, cf_node **out) {
   case YAML_SCALAR_EVENT:
     v->kind = CF_SCALAR;
     refuse_properties(r, where, r->event.data.scalar.anchor, r->event.data.scalar.tag);
-    TRY(parse_scalar(r, v));
+    TRY(parse_scalar(r, where, v));
     break;
   case YAML_MAPPING_START_EVENT:
     v->kind = CF_MAP;
@@ -277,27 +279,6 @@ out:
   return st;
 }
 
-static int slurp(const char *path, char **data, size_t *size) {
-  int st = OK;
-  struct stat s;
-  char *buf = NULL;
-  FILE *f = fopen(path, "rb");
-
-  NEED(f, E_CONFIG, "%s: cannot open: %s", path, strerror(errno));
-  NEED(fstat(fileno(f), &s) == 0 && !S_ISDIR(s.st_mode), E_CONFIG, "%s: a folder, not a config file", path);
-  NEED(buf = malloc(MAX_BYTES + 1), E_NOMEM, "%s: no memory", path);
-  const size_t n = fread(buf, 1, MAX_BYTES + 1, f);
-  NEED(!ferror(f), E_CONFIG, "%s: cannot read: %s", path, strerror(errno));
-  NEED(n <= MAX_BYTES, E_CONFIG, "%s: larger than %d bytes, so no config file", path, MAX_BYTES);
-  *data = buf;
-  *size = n;
-  buf = NULL;
-out:
-  free(buf);
-  if (f) fclose(f);
-  return st;
-}
-
 int cf_read_file(cf_arena *a, const char *path, cf_errors *errors, cf_node **out) {
   int st = OK;
   char *data = NULL;
@@ -305,7 +286,9 @@ int cf_read_file(cf_arena *a, const char *path, cf_errors *errors, cf_node **out
   cf_node *top = NULL;
 
   NEED(r.file = cf_arena_format(a, "%s", path), E_NOMEM, "%s: no memory", path);
-  TRY(slurp(path, &data, &r.size));
+  st = io_read_file(path, MAX_BYTES, &data, &r.size);
+  if (st == E_IO || st == E_FORMAT) st = E_CONFIG;
+  TRY(st);
   r.data = data;
   TRY(parse_text(&r, &top));
   if (!top || cf_node_is_null(top)) { /* an empty file */
