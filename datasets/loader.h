@@ -15,6 +15,7 @@ typedef struct ds_loader_opts {
   int workers;          /* >= 1; 0 decodes in this process */
   int ahead;            /* groups in the ring; 0 = 2 * groups_per_step, at least 2 * workers */
   double timeout_s;     /* silence after which a worker is taken for hung; 0 = 120 */
+  bool singly;          /* groups come apart, one item at a time in their order: for dumps, where shapes may differ */
 } ds_loader_opts;
 
 typedef struct ds_data {  /* one entry of `data` */
@@ -41,12 +42,18 @@ typedef struct ds_group {
 } ds_group;
 
 typedef struct ds_loader ds_loader;
-/* Forks the supervisor: call before the first torch call and before threads. Errors: E_CONFIG, E_DATA, E_NOMEM. */
+/* Forks the supervisor: call before the first torch call and before threads, from the thread that lives as long as the
+ * loader. Errors: E_CONFIG; E_DATA: a source without samples, stored groups of another size; E_NOMEM, E_FAIL. */
 int ds_loader_open(const ds_loader_opts *o, const ds_data *data, int n, ds_loader **out);
-/* Starts decoding at group 0 of `step` (from 1). Also goes back or forward later. */
+/* Starts decoding at group 0 of `step` (from 1; where a loader that never sought starts). Also goes back or forward later;
+ * groups that are lent stay so. */
 int ds_loader_seek(ds_loader *l, int64_t step);
 /* The next group in (step, g) order; waits for it. Lent until ds_loader_release.
- * Errors: E_DATA: a bad file with bad_file: fatal, or one whose replacements were bad too. */
+ * A bad file of a source with skip_bad_files is reported once and replaced (ds_mixer_replace). A file is bad when its
+ * reader says so, when a worker crashes in it twice, or when a worker is silent in it for timeout_s while we wait here.
+ * Errors: E_DATA: a bad file that is not to be skipped or is a stored group's, 8 bad replacements in a row, samples of
+ * different shapes in a group; E_FAIL: every group of the ring is lent, or processes cannot be started. After an error
+ * the same group fails again until ds_loader_seek. */
 int ds_loader_next(ds_loader *l, ds_group **out);
 void ds_loader_release(ds_loader *l, ds_group *g);
 /* Seconds spent waiting in ds_loader_next since the last call of this function. */
@@ -55,11 +62,11 @@ double ds_loader_waited(ds_loader *l);
 int64_t ds_loader_bad_files(const ds_loader *l);
 /* Ends workers and supervisor. Takes NULL. */
 void ds_loader_close(ds_loader **l);
-/* Process ids of the workers, for tests; returns their number. */
+/* Process ids of the workers, for tests (0 while one is being replaced); returns their number. */
 int ds_loader_worker_pids(const ds_loader *l, int *pids, int max);
 
 /* Writes groups (or single samples with B = 1) in the `batches` format: rgb, mask, metric, normals, depth, noise,
- * timesteps, domain as far as they are there. Errors: E_DISK, E_IO. */
+ * timesteps, domain as far as they are there; the ids, one a line, are metadata "ids". Errors: E_DISK, E_IO, E_NOMEM. */
 int ds_group_save(const ds_group *g, const char *path);
 #ifdef __cplusplus
 }
