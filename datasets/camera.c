@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "datasets/csv.h"
+#include "datasets/target.h"
 
 enum { NAME_MAX_LEN = 64 };
 
@@ -32,6 +33,18 @@ void ds_camera_ray(const ds_camera *c, int H, int W, int row, int col, double ra
 
 double ds_camera_planar(const double ray[3], double distance) {
   return distance * -ray[2] / sqrt(ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2]);
+}
+
+void ds_camera_turn(const double ray[3], const double n[3], float out[3]) {
+  const double length = sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2]);
+  const double along = ray[0] * n[0] + ray[1] * n[1] + ray[2] * n[2];
+  const double unit = (along > 0 ? -1 : 1) / length;
+
+  memset(out, 0, 3 * sizeof *out);
+  if (!(length >= DS_NORMAL_MIN) || !isfinite(length)) return;
+  out[0] = (float)(-n[0] * unit);
+  out[1] = (float)(n[1] * unit);
+  out[2] = (float)(n[2] * unit);
 }
 
 static int by_name(const void *a, const void *b) {

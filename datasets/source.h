@@ -1,5 +1,5 @@
 /* datasets/source.h: a data set as a list of samples that can be decoded by index.
- * Adding a kind: one file that fills a ds_kind, one line in kinds.c. */
+ * Adding a kind: one file that fills a ds_kind (kind.h), one line in kinds.c. */
 #ifndef DATASETS_SOURCE_H
 #define DATASETS_SOURCE_H
 #include "datasets/sample.h"
@@ -18,8 +18,8 @@ typedef struct ds_opts {
   ds_layout layout;
   const char *split;      /* "train" */
   bool size_set;          /* the config gave `size`: then no default crop */
-  int H, W;               /* 0,0 = native */
-  int crop_H, crop_W;     /* 0,0 = none given */
+  int H, W;               /* 0,0 = native, or the kind's default when size_set is false */
+  int crop_H, crop_W;     /* 0,0 = none given; a crop keeps the bottom rows and the middle columns, as KITTI's benchmark crop */
   double near_m, far_m;   /* valid: near_m < depth < far_m, metres; far_m 0 = the kind's default */
   double flip;            /* probability */
   bool shuffle;
@@ -37,7 +37,7 @@ void ds_opts_default(ds_opts *o);
 
 typedef struct ds_source ds_source;
 
-/* Scans lists and folders; no image is decoded. Errors: E_DATA with the path. */
+/* Scans lists and folders; no image is decoded. Errors: E_DATA with the path, E_CONFIG (kind, filter, sizes). */
 int ds_source_open(const ds_opts *o, ds_source **out);
 void ds_source_close(ds_source **s);
 /* Items in list order: samples, or for kind batches, files of `samples_per_item` samples. */
@@ -46,32 +46,29 @@ int64_t ds_source_count(const ds_source *s);
 int ds_source_samples_per_item(const ds_source *s);
 /* Kind batches replays its files in order and takes no flip. */
 bool ds_source_is_stored(const ds_source *s);
+/* The options with the kind's defaults in place. */
 const ds_opts *ds_source_opts(const ds_source *s);
 /* Height and width of item i as it comes out of ds_source_read. Reads a header when the size is native. Errors: E_DATA. */
 int ds_source_shape(ds_source *s, int64_t i, int *H, int *W);
-/* Item i as text, and the paths it is made of (NUL-separated list ended by an empty string) for messages. */
+/* Item i as text, for messages. */
 int ds_source_describe(const ds_source *s, int64_t i, char id[DS_ID_MAX]);
-/* Decodes item i into out[0..samples_per_item-1], whose planes the caller placed for the item's shape.
+/* Decodes item i into out[0..samples_per_item-1], whose planes the caller placed for the item's shape. rgb and mask must be
+ * there; metric and depth are filled where they are, normals when they are needed too. Where a needed normal is unknown the
+ * mask is cleared (not with as_reference, where the mask is that of the depth). A flip is refused by stored kinds.
  * Errors: E_DATA naming the file and what is wrong with it. Not thread-safe on one source (it has scratch buffers). */
 int ds_source_read(ds_source *s, int64_t i, bool flip, ds_sample *out);
-/* The file being read now, for the report when a decoder dies in it. A buffer of the caller, or NULL. */
+/* path (size bytes of the caller's, or NULL) always names the file being read, for the report when a decoder dies in it; ""
+ * when none is. */
 void ds_source_watch(ds_source *s, char *path, size_t size);
-/* Kind batches: extra tensors of a file (noise [B,4,H/8,W/8] f32, timesteps [B] i64), NULL when not stored. */
-typedef struct ds_extra { float *noise; int64_t *timesteps; bool has_noise, has_timesteps; } ds_extra;
+/* Kind batches: extra tensors of a file. The caller supplies the memory, NULL for what it does not want; has_* say what the
+ * file holds. Other kinds hold neither. */
+typedef struct ds_extra {
+  float *noise;       /* [B,4,H/8,W/8] */
+  int64_t *timesteps; /* [B] */
+  bool has_noise, has_timesteps;
+} ds_extra;
 int ds_source_read_extra(ds_source *s, int64_t i, ds_extra *out);
 
-/* ---- for the kinds ---- */
-typedef struct ds_kind {
-  const char *name;
-  double far_default;
-  int domain_default;
-  int (*open)(ds_source *s);   /* fills s->items */
-  void (*close)(ds_source *s);
-  int (*shape)(ds_source *s, int64_t i, int *H, int *W);
-  int (*read)(ds_source *s, int64_t i, bool flip, ds_sample *out);
-} ds_kind;
-/* NULL-ended. */
-extern const ds_kind *const ds_kinds[];
 #ifdef __cplusplus
 }
 #endif
