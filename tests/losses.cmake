@@ -1,0 +1,5 @@
+# kernels and losses
+foreach(name kn_affine_l1_test kn_angular_test)
+  e2eft_test(${name} LINK kernels OpenMP::OpenMP_C LABELS golden)
+endforeach()
+e2eft_test(kn_adamw_test LINK kernels OpenMP::OpenMP_C)

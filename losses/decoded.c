@@ -1,0 +1,120 @@
+#include "losses/decoded.h"
+
+#include <stdlib.h>
+
+enum { DECODED, TARGET, MASK, WEIGHT, INPUTS };
+enum { TOTAL, SUMS, OUTPUTS };
+
+typedef struct context {
+  const ls_kernel *kernel;
+  bool reference;
+  tchc_dtype decoded_type; /* of the gradient too */
+} context;
+
+static bool fits(const tchc_tensor *t, int64_t B, int64_t C, int64_t H, int64_t W) {
+  return tchc_ndim(t) == 4 && tchc_size(t, 0) == B && tchc_size(t, 1) == C && tchc_size(t, 2) == H &&
+         tchc_size(t, 3) == W;
+}
+
+static int check(const ls_kernel *k, const ls_batch *b) {
+  int st = OK;
+  const tchc_tensor *d = b->decoded;
+  const int64_t B = tchc_size(d, 0), H = tchc_size(d, 2), W = tchc_size(d, 3);
+
+  NEED(tchc_ndim(d) == 4 && tchc_size(d, 1) == 3, E_SHAPE, "%s: decoded is %s, wanted [B,3,H,W]", k->name, tchc_text(d));
+  NEED(fits(b->target, B, k->target_channels, H, W), E_SHAPE, "%s: target is %s, wanted [B,%lld,H,W] of decoded %s",
+       k->name, tchc_text(b->target), (long long)k->target_channels, tchc_text(d));
+  NEED(fits(b->mask, B, 1, H, W), E_SHAPE, "%s: mask is %s, wanted [B,1,H,W] of decoded %s", k->name,
+       tchc_text(b->mask), tchc_text(d));
+  NEED(tchc_ndim(b->weight) == 1 && tchc_size(b->weight, 0) == B, E_SHAPE, "%s: weight is %s, wanted [B] of decoded %s",
+       k->name, tchc_text(b->weight), tchc_text(d));
+out:
+  return st;
+}
+
+/* sums and, when grad is not NULL, the gradient; all on the host, row-major and of one type. */
+static int run(const context *c, tchc_tensor *const *in, tchc_tensor *sums, tchc_tensor *grad) {
+  const int64_t B = tchc_size(in[DECODED], 0), n = tchc_size(in[DECODED], 2) * tchc_size(in[DECODED], 3);
+  const void *x = tchc_data(in[DECODED]), *gt = tchc_data(in[TARGET]), *w = tchc_data(in[WEIGHT]);
+  const uint8_t *mask = tchc_data(in[MASK]);
+  void *s = tchc_data(sums), *g = grad ? tchc_data(grad) : NULL;
+
+  if (tchc_type(in[DECODED]) == TCHC_F64) return c->kernel->f64(B, n, x, gt, mask, w, c->reference, s, g);
+  return c->kernel->f32(B, n, x, gt, mask, w, c->reference, s, g);
+}
+
+/* Scalar sum of weight[b] sums[b]; the sum itself in f64. */
+static int weighted_total(const tchc_tensor *weight, const tchc_tensor *sums, tchc_tensor **total) {
+  const bool wide = tchc_type(sums) == TCHC_F64;
+  const void *w = tchc_data(weight), *s = tchc_data(sums);
+  double sum = 0;
+
+  for (int64_t b = 0; b < tchc_numel(sums); b++)
+    sum += wide ? ((const double *)w)[b] * ((const double *)s)[b]
+                : (double)((const float *)w)[b] * (double)((const float *)s)[b];
+  return tchc_full(NULL, 0, sum, tchc_type(sums), TCHC_CPU_DEVICE, total);
+}
+
+static int forward(void *ctx, tchc_call *call, tchc_tensor *const *in, int nin, tchc_tensor **out, int nout) {
+  int st = OK;
+  const context *c = ctx;
+  const tchc_dtype type = c->decoded_type == TCHC_F64 ? TCHC_F64 : TCHC_F32;
+  const tchc_device home = tchc_where(in[DECODED]);
+  const int64_t B = tchc_size(in[DECODED], 0);
+  tchc_tensor *host[INPUTS] = {NULL}, *sums = NULL, *grad = NULL, *total = NULL;
+
+  (void)nout;
+  for (int i = 0; i < nin; i++)
+    TRY(tchc_to(in[i], i == MASK ? TCHC_U8 : type, TCHC_CPU_DEVICE, TCHC_CONTIGUOUS, &host[i]));
+  TRY(tchc_empty(&B, 1, type, TCHC_CPU_DEVICE, TCHC_CONTIGUOUS, &sums));
+  if (tchc_call_needs(call, DECODED)) TRY(tchc_zeros_like(host[DECODED], &grad));
+  TRY(run(c, host, sums, grad));
+  TRY(weighted_total(host[WEIGHT], sums, &total));
+  if (grad) {
+    TRY(tchc_to(grad, type, home, TCHC_PRESERVE, &grad));
+    TRY(tchc_call_save(call, &grad, 1));
+  }
+  TRY(tchc_to(total, type, home, TCHC_PRESERVE, &out[TOTAL]));
+  TRY(tchc_to(sums, type, home, TCHC_PRESERVE, &out[SUMS]));
+out:
+  return st;
+}
+
+/* The kept gradient times the incoming one, which stays on its device. */
+static int backward(void *ctx, tchc_call *call, tchc_tensor *const *gout, int nout, tchc_tensor **gin, int nin) {
+  int st = OK;
+  const context *c = ctx;
+  tchc_tensor *grad = NULL, *scaled = NULL;
+
+  (void)nout, (void)nin;
+  if (!gout[TOTAL] || !tchc_call_needs(call, DECODED)) goto out;
+  TRY(tchc_call_saved(call, &grad, 1));
+  TRY(tchc_mul(grad, gout[TOTAL], &scaled));
+  TRY(tchc_to_type(scaled, c->decoded_type, &gin[DECODED]));
+out:
+  return st;
+}
+
+int ls_kernel_apply(const ls_kernel *k, const ls_batch *b, tchc_tensor **total, tchc_tensor **sums) {
+  static const tchc_op op = {"loss", forward, backward, free};
+  int st = OK;
+  tchc_scope *scope = NULL;
+  tchc_tensor *out[OUTPUTS] = {NULL}, *bare = NULL;
+  context *c = NULL;
+
+  TRY(tchc_scope_open(&scope));
+  TRY(check(k, b));
+  NEED((c = malloc(sizeof *c)) != NULL, E_NOMEM, "%s: no memory", k->name);
+  *c = (context){k, b->reference, tchc_type(b->decoded)};
+  tchc_tensor *in[INPUTS] = {(tchc_tensor *)b->decoded, (tchc_tensor *)b->target, (tchc_tensor *)b->mask,
+                             (tchc_tensor *)b->weight}; /* lent to callbacks that do not write */
+  TRY(tchc_apply(&op, c, in, INPUTS, out, OUTPUTS));
+  TRY(tchc_detach(out[SUMS], &bare));
+  tchc_promote(out[TOTAL]);
+  tchc_promote(bare);
+  *total = out[TOTAL];
+  *sums = bare;
+out:
+  tchc_scope_close(&scope);
+  return st;
+}
