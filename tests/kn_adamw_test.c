@@ -106,6 +106,10 @@ static void clipping_scales_down_only(void **state) {
   m[0] = 0;
   check_ok(kn_adamw_f32_ref(&o, 1, p, (float[]){0.5f}, 0.5, m, v, NULL, NULL));
   assert_true(m[0] == 0.5f);
+  o.clip = 1e-6;
+  m[0] = 0;
+  check_ok(kn_adamw_f32_ref(&o, 1, p, (float[]){1e-6f}, 1e-6, m, v, NULL, NULL));
+  assert_true(fabsf(m[0] / 0.5e-6f - 1) < 1e-6f); /* the norm's + 1e-6 */
 }
 
 static void the_norm_is_the_same_on_any_threads(void **state) {

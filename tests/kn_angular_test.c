@@ -226,11 +226,11 @@ static void not_a_number_outside_the_mask_is_not_seen(void **state) {
   double sums[3];
 
   (void)state;
-  p.mask[4] = 0;
-  p.x[4] = p.gt[4] = NAN;
+  p.mask[0] = 0;
+  p.x[0] = p.gt[0] = NAN;
   check_ok(kn_angular_f64_ref(p.B, p.n, p.x, p.gt, p.mask, p.weight, 0, sums, p.grad));
   assert_true(isfinite(sums[0]) && isfinite(largest(p.grad, (size_t)(p.B * 3 * p.n))));
-  p.mask[4] = 1;
+  p.mask[0] = 1;
   check_ok(kn_angular_f64_ref(p.B, p.n, p.x, p.gt, p.mask, p.weight, 0, sums, p.grad));
   assert_true(isnan(sums[0]) && isfinite(sums[1]));
   problem_free(&p);
