@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_SIZE = 8192, TRAIL_SIZE = 512 };
+enum { TEXT_SIZE = sizeof((err_saved *)0)->text, TRAIL_SIZE = sizeof((err_saved *)0)->trail };
 static _Thread_local char text[TEXT_SIZE];
 static _Thread_local char trail[TRAIL_SIZE];
 
@@ -53,6 +53,16 @@ int err_hop(int code, const char *file, int line) {
 const char *err_text(void) { return text; }
 const char *err_trail(void) { return trail; }
 void err_clear(void) { text[0] = trail[0] = 0; }
+
+void err_save(err_saved *out) {
+  memcpy(out->text, text, sizeof text);
+  memcpy(out->trail, trail, sizeof trail);
+}
+
+void err_restore(const err_saved *saved) {
+  memcpy(text, saved->text, sizeof text);
+  memcpy(trail, saved->trail, sizeof trail);
+}
 
 int err_exit_status(int code) {
   switch (code) {

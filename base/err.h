@@ -41,6 +41,10 @@ const char *err_text(void);
 /* Where it arose and who passed it on: "a.c:12 <- b.c:40". */
 const char *err_trail(void);
 void err_clear(void);
+/* Message and trail, to be put back after a clean-up whose own failure would hide them. */
+typedef struct err_saved { char text[8192], trail[512]; } err_saved;
+void err_save(err_saved *out);
+void err_restore(const err_saved *saved);
 /* The documented exit status of a code. */
 int err_exit_status(int code);
 /* E_DISK for ENOSPC, EDQUOT, EROFS and EIO, otherwise `other`: for failed writes. */

@@ -17,7 +17,9 @@ typedef struct ck_export {
   size_t n_stamp;
 } ck_export;
 /* A folder to train on further and for tools that pass zero latents themselves: U-Net exactly as trained, scheduler with
- * timestep_spacing trailing and set_alpha_to_one true. Errors: E_DISK, E_IO, E_CKPT. */
+ * timestep_spacing trailing and set_alpha_to_one true. Left out: hidden entries, weights at the top, folders that model_index.json
+ * does not name and that hold no *config.json (one log line each). An older model folder at `out` is replaced, any other folder is not.
+ * Errors: E_DISK, E_CKPT (base not readable, out not a model folder or inside base), E_NOMEM. */
 int ck_export_model(const ck_export *e);
 #ifdef __cplusplus
 }

@@ -1,0 +1,233 @@
+#include "checkpoints/manifest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+enum { MANIFEST_MAX = 256 << 20, SEAL_SIZE = 64 };
+
+/* ---- hashes ---- */
+
+static ck_hash hash_text(XXH128_hash_t h) {
+  XXH128_canonical_t c;
+  ck_hash out;
+
+  XXH128_canonicalFromHash(&c, h);
+  for (size_t i = 0; i < sizeof c.digest; i++) snprintf(out.hex + 2 * i, 3, "%02x", c.digest[i]);
+  return out;
+}
+
+ck_hash ck_hash_of(const void *data, size_t n) { return hash_text(XXH3_128bits(data, n)); }
+
+struct ck_writer {
+  io_file f;
+  char name[64];
+  uint64_t size;
+  XXH3_state_t *hash;
+};
+
+static void writer_tap(void *ctx, const void *buf, size_t n) {
+  ck_writer *w = ctx;
+  w->size += n;
+  XXH3_128bits_update(w->hash, buf, n);
+}
+
+int ck_writer_open(const char *dir, const char *name, ck_writer **out) {
+  int st = OK;
+  char path[IO_PATH_MAX];
+  ck_writer *w = calloc(1, sizeof *w);
+
+  NEED(w, E_NOMEM, "%s/%s: out of memory", dir, name);
+  w->f.fd = -1;
+  NEED((w->hash = XXH3_createState()) != NULL, E_NOMEM, "%s/%s: out of memory", dir, name);
+  XXH3_128bits_reset(w->hash);
+  snprintf(w->name, sizeof w->name, "%s", name);
+  TRY(io_path(path, "%s/%s", dir, name));
+  TRY(io_create(path, &w->f));
+  w->f.tap = writer_tap;
+  w->f.tap_ctx = w;
+  *out = w;
+  w = NULL;
+out:
+  ck_writer_close(&w);
+  return st;
+}
+
+io_file *ck_writer_file(ck_writer *w) { return &w->f; }
+
+int ck_writer_finish(ck_writer *w, json_t *manifest) {
+  int st = OK;
+  json_t *entry;
+
+  TRY(io_sync(&w->f));
+  TRY(io_close(&w->f));
+  entry = json_pack("{s:I, s:s}", "size", (json_int_t)w->size, "xxh3_128", hash_text(XXH3_128bits_digest(w->hash)).hex);
+  NEED(json_object_set_new(json_object_get(manifest, "files"), w->name, entry) == 0, E_NOMEM, "%s: its manifest entry",
+       w->f.path);
+out:
+  return st;
+}
+
+void ck_writer_close(ck_writer **w) {
+  if (!*w) return;
+  io_discard(&(*w)->f, "");
+  XXH3_freeState((*w)->hash);
+  free(*w);
+  *w = NULL;
+}
+
+/* ---- writing ---- */
+
+int ck_manifest_create(const ck_state *s, json_t **out) {
+  int st = OK;
+  char seed[24]; /* as text: JSON integers are signed here */
+
+  snprintf(seed, sizeof seed, "%llu", (unsigned long long)s->seed);
+  json_t *m = json_pack("{s:i, s:I, s:I, s:I, s:s, s:{}, s:[]}", "format", CK_FORMAT, "step", (json_int_t)s->step,
+                        "adam_t", (json_int_t)s->adam_t, "nonfinite_row", (json_int_t)s->nonfinite_row, "seed", seed,
+                        "files", "tensors");
+  NEED(m, E_NOMEM, "manifest.json: out of memory");
+  *out = m;
+out:
+  return st;
+}
+
+int ck_manifest_add_tensor(json_t *manifest, int index, const ck_param *p, const char *file, ck_hash hash) {
+  int st = OK;
+  json_t *list = json_object_get(manifest, "tensors"), *shape = NULL;
+
+  if (json_array_size(list) == (size_t)index) {
+    NEED((shape = json_array()) != NULL, E_NOMEM, "manifest.json: %s", p->name);
+    for (int i = 0; i < p->ndim; i++) json_array_append_new(shape, json_integer(p->shape[i]));
+    NEED(json_array_append_new(list, json_pack("{s:s, s:O}", "name", p->name, "shape", shape)) == 0, E_NOMEM,
+         "manifest.json: %s", p->name);
+  }
+  NEED(json_object_set_new(json_array_get(list, (size_t)index), file, json_string(hash.hex)) == 0, E_NOMEM,
+       "manifest.json: %s", p->name);
+out:
+  json_decref(shape);
+  return st;
+}
+
+/* The end of the file, which vouches for the n bytes before it. */
+static void format_seal(const char *text, size_t n, char seal[SEAL_SIZE]) {
+  snprintf(seal, SEAL_SIZE, ",\n \"xxh3_128\": \"%s\"\n}\n", ck_hash_of(text, n).hex);
+}
+
+int ck_manifest_write(const char *dir, json_t *manifest) {
+  int st = OK;
+  char path[IO_PATH_MAX], seal[SEAL_SIZE];
+  io_file f = {.fd = -1};
+  char *text = json_dumps(manifest, JSON_INDENT(1));
+
+  NEED(text, E_NOMEM, "%s/manifest.json: out of memory", dir);
+  const size_t n = strlen(text) - 2; /* without "\n}" */
+  format_seal(text, n, seal);
+  TRY(io_path(path, "%s/manifest.json", dir));
+  TRY(io_create(path, &f));
+  TRY(io_write(&f, text, n));
+  TRY(io_write(&f, seal, strlen(seal)));
+  TRY(io_sync(&f));
+  TRY(io_close(&f));
+out:
+  if (st != OK) io_discard(&f, "");
+  free(text);
+  return st;
+}
+
+/* ---- reading ---- */
+
+static int check_seal(const char *path, const char *text, size_t n) {
+  int st = OK;
+  char seal[SEAL_SIZE];
+
+  format_seal("", 0, seal);
+  const size_t tail = strlen(seal);
+  NEED(n > tail, E_CKPT, "%s: %zu bytes: the file is cut", path, n);
+  format_seal(text, n - tail, seal);
+  NEED(memcmp(text + n - tail, seal, tail) == 0, E_CKPT, "%s: does not fit its hash: cut or damaged", path);
+out:
+  return st;
+}
+
+int ck_manifest_read(const char *dir, json_t **out) {
+  int st = OK;
+  char path[IO_PATH_MAX], *text = NULL;
+  size_t n = 0;
+  json_t *m = NULL;
+  json_error_t why;
+
+  TRY(io_path(path, "%s/manifest.json", dir));
+  if ((st = io_read_file(path, MANIFEST_MAX, &text, &n)) != OK) {
+    err_hop(st, __FILE__, __LINE__);
+    st = st == E_NOMEM ? E_NOMEM : E_CKPT;
+    goto out;
+  }
+  TRY(check_seal(path, text, n));
+  m = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
+  NEED(m, E_CKPT, "%s:%d:%d: %s", path, why.line, why.column, why.text);
+  const json_int_t format = json_integer_value(json_object_get(m, "format"));
+  NEED(format == CK_FORMAT, E_CKPT, "%s: format %lld, this program reads %d", path, (long long)format, CK_FORMAT);
+  *out = m;
+  m = NULL;
+out:
+  json_decref(m);
+  free(text);
+  return st;
+}
+
+/* By read and not by mapping: a bad sector is then an error and not a signal. */
+static int hash_file(const char *path, uint64_t *size, ck_hash *hash) {
+  enum { CHUNK = 4 << 20 };
+  int st = OK;
+  ssize_t got;
+  char *buf = malloc(CHUNK);
+  XXH3_state_t *h = XXH3_createState();
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+  NEED(buf && h, E_NOMEM, "%s: %d bytes to read through", path, CHUNK);
+  NEED(fd >= 0, E_CKPT, "%s: cannot open: %s", path, strerror(errno));
+  XXH3_128bits_reset(h);
+  do {
+    got = read(fd, buf, CHUNK);
+    if (got < 0 && errno == EINTR) continue;
+    NEED(got >= 0, E_CKPT, "%s: cannot read: %s", path, strerror(errno));
+    XXH3_128bits_update(h, buf, (size_t)got);
+    *size += (uint64_t)got;
+  } while (got != 0);
+  *hash = hash_text(XXH3_128bits_digest(h));
+out:
+  if (fd >= 0) close(fd);
+  XXH3_freeState(h);
+  free(buf);
+  return st;
+}
+
+int ck_manifest_check_file(const char *dir, const json_t *manifest, const char *name) {
+  int st = OK;
+  char path[IO_PATH_MAX];
+  ck_hash hash;
+  uint64_t size = 0;
+  const json_t *entry = json_object_get(json_object_get(manifest, "files"), name);
+  const char *want = json_string_value(json_object_get(entry, "xxh3_128"));
+  const json_int_t bytes = json_integer_value(json_object_get(entry, "size"));
+
+  TRY(io_path(path, "%s/%s", dir, name));
+  NEED(want, E_CKPT, "%s: not in the manifest", path);
+  TRY(hash_file(path, &size, &hash));
+  NEED(size == (uint64_t)bytes, E_CKPT, "%s: %llu bytes, %lld were written", path, (unsigned long long)size,
+       (long long)bytes);
+  NEED(strcmp(hash.hex, want) == 0, E_CKPT, "%s: does not fit its hash: damaged", path);
+out:
+  return st;
+}
+
+const char *ck_manifest_tensor_hash(const json_t *manifest, int index, const char *file) {
+  const json_t *entry = json_array_get(json_object_get(manifest, "tensors"), (size_t)index);
+  const char *hex = json_string_value(json_object_get(entry, file));
+  return hex ? hex : "";
+}
