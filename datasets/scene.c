@@ -1,6 +1,7 @@
 #include "datasets/scene.h"
 
 #include <float.h>
+#include <string.h>
 
 #include "datasets/scene_math.h"
 
@@ -229,8 +230,7 @@ void sc_trace(const sc_scene *s, const sc_camera *c, int W, int H, double col, d
   if (s->fog > 0) *color = rgb_mix(s->sky_low, *color, exp(-s->fog * m.t));
 }
 
-/* Radiance averaged over a grid of samples, so that edges are as soft as in a real picture. */
-static sc_rgb pixel_radiance(const sc_scene *s, const sc_camera *c, int W, int H, int col, int row, int side) {
+static sc_rgb mean_radiance(const sc_scene *s, const sc_camera *c, int W, int H, int col, int row, int side) {
   sc_rgb sum = rgb(0, 0, 0), one;
   sc_hit hit;
 
@@ -247,23 +247,58 @@ static sc_vec to_camera(const sc_camera *c, sc_vec w) {
             c->R[0][2] * w.x + c->R[1][2] * w.y + c->R[2][2] * w.z);
 }
 
-void sc_render(const sc_scene *s, const sc_camera *c, int samples, const int rows[2], const sc_image *out) {
-  const int side = samples >= 9 ? 3 : samples >= 4 ? 2 : 1;
+static void put_rgb(const sc_image *im, size_t i, sc_rgb c) {
+  im->rgb[3 * i] = (float)c.r;
+  im->rgb[3 * i + 1] = (float)c.g;
+  im->rgb[3 * i + 2] = (float)c.b;
+}
 
-  for (int row = rows[0]; row < rows[1]; row++)
-    for (int col = 0; col < out->W; col++) {
-      const size_t i = (size_t)row * (size_t)out->W + (size_t)col;
-      const sc_rgb color = pixel_radiance(s, c, out->W, out->H, col, row, side);
-      sc_hit hit;
-      sc_trace(s, c, out->W, out->H, col, row, &hit, NULL);
-      const sc_vec n = hit.entity > 0 ? to_camera(c, hit.normal) : v3(0, 0, 0);
-      const float put[6] = {(float)color.r, (float)color.g, (float)color.b, (float)n.x, (float)n.y, (float)n.z};
-      for (size_t k = 0; k < 3; k++) {
-        out->rgb[3 * i + k] = put[k];
-        out->normal[3 * i + k] = put[3 + k];
-      }
-      out->planar[i] = (float)hit.planar;
-      out->distance[i] = (float)hit.distance;
-      out->entity[i] = (int16_t)hit.entity;
+static void put_center(const sc_scene *s, const sc_camera *c, int col, int row, const sc_image *im) {
+  const size_t i = (size_t)row * (size_t)im->W + (size_t)col;
+  sc_hit hit;
+  sc_rgb color;
+
+  sc_trace(s, c, im->W, im->H, col, row, &hit, &color);
+  const sc_vec n = hit.entity > 0 ? to_camera(c, hit.normal) : v3(0, 0, 0);
+  put_rgb(im, i, color);
+  im->normal[3 * i] = (float)n.x;
+  im->normal[3 * i + 1] = (float)n.y;
+  im->normal[3 * i + 2] = (float)n.z;
+  im->planar[i] = (float)hit.planar;
+  im->distance[i] = (float)hit.distance;
+  im->entity[i] = (int16_t)hit.entity;
+}
+
+static bool differs(const sc_image *im, size_t a, size_t b) {
+  static const float VISIBLE = 0.1f; /* of the larger radiance */
+
+  if (im->entity[a] != im->entity[b]) return true;
+  for (size_t k = 0; k < 3; k++) {
+    const float x = im->rgb[3 * a + k], y = im->rgb[3 * b + k];
+    if (fabsf(x - y) > VISIBLE * fmaxf(x, y)) return true;
+  }
+  return false;
+}
+
+static void mark_edges(const sc_image *im) {
+  const size_t W = (size_t)im->W, H = (size_t)im->H;
+
+  memset(im->edge, 0, W * H);
+  for (size_t y = 0; y < H; y++)
+    for (size_t x = 0; x < W; x++) {
+      const size_t i = y * W + x;
+      if (x + 1 < W && differs(im, i, i + 1)) im->edge[i] = im->edge[i + 1] = 1;
+      if (y + 1 < H && differs(im, i, i + W)) im->edge[i] = im->edge[i + W] = 1;
     }
+}
+
+void sc_render(const sc_scene *s, const sc_camera *c, int samples, const sc_image *out) {
+  const int side = samples >= 9 ? 3 : samples >= 4 ? 2 : 1, W = out->W, H = out->H;
+
+  for (int row = 0; row < H; row++)
+    for (int col = 0; col < W; col++) put_center(s, c, col, row, out);
+  if (side == 1) return;
+  mark_edges(out);
+  for (int i = 0; i < W * H; i++)
+    if (out->edge[i]) put_rgb(out, (size_t)i, mean_radiance(s, c, W, H, i % W, i / W, side));
 }

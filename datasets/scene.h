@@ -82,15 +82,17 @@ void sc_street_camera(const sc_scene *s, int frame, int camera, int W, int H, sc
 /* Traces the pixel's centre (col, row may be fractions). rgb (may be NULL): linear radiance. */
 void sc_trace(const sc_scene *s, const sc_camera *c, int W, int H, double col, double row, sc_hit *hit, sc_rgb *rgb);
 
-/* out [H,W,3] linear radiance, planar and distance [H,W] metres (-1 = nothing), normal [H,W,3] unit in camera axes x right,
- * y up, z back, entity [H,W]. samples: rays a pixel for the radiance (1, 4, 9); the rest is of the pixel's centre.
- * Rows rows[0] <= row < rows[1] only. */
 typedef struct sc_image {
   int W, H;
-  float *rgb, *planar, *distance, *normal;
-  int16_t *entity;
+  float *rgb;                /* [H,W,3] linear radiance */
+  float *planar, *distance;  /* [H,W] metres, -1 = nothing */
+  float *normal;             /* [H,W,3] unit, camera axes x right, y up, z back; 0 = nothing */
+  int16_t *entity;           /* [H,W] */
+  uint8_t *edge;             /* [H,W] scratch */
 } sc_image;
-void sc_render(const sc_scene *s, const sc_camera *c, int samples, const int rows[2], const sc_image *out);
+/* Depth, normal and entity are of the pixel's centre. Radiance too, but where it or the entity changes to a neighbour it is
+ * the mean of `samples` (1, 4, 9) rays, so that edges are as soft as in a real picture. */
+void sc_render(const sc_scene *s, const sc_camera *c, int samples, const sc_image *out);
 #ifdef __cplusplus
 }
 #endif

@@ -36,6 +36,7 @@ static void free_frame(ds_synth_frame *f) {
   free(f->image.distance);
   free(f->image.normal);
   free(f->image.entity);
+  free(f->image.edge);
   free(f->half_floats);
   free(f->bytes);
 }
@@ -45,9 +46,9 @@ static int alloc_frame(const ds_synth_opts *o, ds_synth_frame *f) {
   const size_t room = (size_t)o->room_W * (size_t)o->room_H, street = (size_t)o->street_W * (size_t)o->street_H;
   const size_t n = room > street ? room : street;
 
-  *f = (ds_synth_frame){{0, 0, malloc(12 * n), malloc(4 * n), malloc(4 * n), malloc(12 * n), malloc(2 * n)}, malloc(12 * n), malloc(8 * n)};
-  NEED(f->image.rgb && f->image.planar && f->image.distance && f->image.normal && f->image.entity && f->half_floats && f->bytes, E_NOMEM,
-       "synth: buffers for %zu pixels", n);
+  *f = (ds_synth_frame){{0, 0, malloc(12 * n), malloc(4 * n), malloc(4 * n), malloc(12 * n), malloc(2 * n), malloc(n)}, malloc(12 * n), malloc(8 * n)};
+  NEED(f->image.rgb && f->image.planar && f->image.distance && f->image.normal && f->image.entity && f->image.edge && f->half_floats && f->bytes,
+       E_NOMEM, "synth: buffers for %zu pixels", n);
 out:
   return st;
 }

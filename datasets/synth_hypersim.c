@@ -241,7 +241,7 @@ out:
 
 int ds_synth_hypersim_frame(const ds_synth_opts *o, int64_t i, ds_synth_frame *f) {
   int st = OK;
-  const int k = (int)(i / o->room_frames), frame = (int)(i % o->room_frames), rows[2] = {0, o->room_H};
+  const int k = (int)(i / o->room_frames), frame = (int)(i % o->room_frames);
   char images[IO_PATH_MAX], dir[IO_PATH_MAX], name[NAME_SIZE], full[96];
   sc_scene s;
   sc_camera c;
@@ -251,7 +251,7 @@ int ds_synth_hypersim_frame(const ds_synth_opts *o, int64_t i, ds_synth_frame *f
   sc_room_camera(&s, frame, is_tilted(k), &c);
   f->image.W = o->room_W;
   f->image.H = o->room_H;
-  sc_render(&s, &c, o->samples, rows, &f->image);
+  sc_render(&s, &c, o->samples, &f->image);
   TRY(io_path(images, "%s/hypersim/raw_data/%s/images", o->out, name));
   TRY(io_path(dir, "%s/scene_cam_00_final_hdf5", images));
   TRY(write_halves(dir, frame, "color", &f->image, 3, f->image.rgb, f->bytes));

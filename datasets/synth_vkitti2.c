@@ -106,7 +106,6 @@ int ds_synth_vkitti2_frame(const ds_synth_opts *o, int64_t i, ds_synth_frame *f)
   int st = OK;
   const place p = where(o, i);
   const char *const scene = scene_name[p.scene], *const weather = sc_weather_name[p.weather];
-  const int rows[2] = {0, o->street_H};
   char path[IO_PATH_MAX], name[128];
   sc_scene s;
   sc_camera c;
@@ -115,7 +114,7 @@ int ds_synth_vkitti2_frame(const ds_synth_opts *o, int64_t i, ds_synth_frame *f)
   sc_street_camera(&s, p.frame % STRETCH, p.camera, o->street_W, o->street_H, &c);
   f->image.W = o->street_W;
   f->image.H = o->street_H;
-  sc_render(&s, &c, o->samples, rows, &f->image);
+  sc_render(&s, &c, o->samples, &f->image);
   TRY(io_path(path, "%s/virtual_kitti_2/vkitti_2.0.3_rgb/%s/%s/frames/rgb/Camera_%d/rgb_%05d.jpg", o->out, scene, weather, p.camera, p.frame));
   to_bytes(&f->image, f->bytes);
   TRY(ds_jpeg_write(path, f->image.W, f->image.H, f->bytes, JPEG_QUALITY));
