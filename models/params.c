@@ -1,0 +1,218 @@
+#include "models/params.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+
+enum { NAME_MAX_BYTES = 512 };
+
+struct md_params {
+  char what[64];
+  md_param *items;
+  tchc_tensor **tensors; /* views of flat; NULL until allocated */
+  int n, capacity;
+  int64_t numel;
+  tchc_tensor *flat;
+};
+
+int md_params_create(const char *what, md_params **out) {
+  int st = OK;
+  md_params *p = calloc(1, sizeof *p);
+  NEED(p, E_NOMEM, "%s: parameters", what);
+  snprintf(p->what, sizeof p->what, "%s", what);
+  *out = p;
+out:
+  return st;
+}
+
+static void release(md_params *p) {
+  for (int i = 0; p->tensors && i < p->n; i++) tchc_free(&p->tensors[i]);
+  free(p->tensors);
+  p->tensors = NULL;
+  tchc_free(&p->flat);
+}
+
+void md_params_destroy(md_params **p) {
+  if (!p || !*p) return;
+  release(*p);
+  for (int i = 0; i < (*p)->n; i++) free((*p)->items[i].name);
+  free((*p)->items);
+  free(*p);
+  *p = NULL;
+}
+
+static int grow(md_params *p) {
+  int st = OK;
+  if (p->n < p->capacity) return OK;
+  const int capacity = p->capacity ? 2 * p->capacity : 64;
+  md_param *items = realloc(p->items, (size_t)capacity * sizeof *items);
+  NEED(items, E_NOMEM, "%s: %d parameters", p->what, capacity);
+  p->items = items;
+  p->capacity = capacity;
+out:
+  return st;
+}
+
+int md_params_declare(md_params *p, int ndim, const int64_t *shape, const char *name_fmt, ...) {
+  int st = OK;
+  char name[NAME_MAX_BYTES];
+  md_param item = {.ndim = ndim, .numel = 1, .offset = p->numel};
+  va_list ap;
+
+  va_start(ap, name_fmt);
+  vsnprintf(name, sizeof name, name_fmt, ap);
+  va_end(ap);
+  assert(!p->flat && ndim >= 0 && ndim <= 4);
+  NEED(md_params_find(p, name) < 0, E_FAIL, "%s: %s: declared twice", p->what, name);
+  for (int d = 0; d < ndim; d++) {
+    item.shape[d] = shape[d];
+    item.numel *= shape[d];
+  }
+  TRY(grow(p));
+  NEED((item.name = strdup(name)) != NULL, E_NOMEM, "%s: %s", p->what, name);
+  p->items[p->n++] = item;
+  p->numel += item.numel;
+out:
+  return st;
+}
+
+/* Parameter i as a view of `flat`: the one place that knows how a parameter lies in memory. */
+static int view_of(const md_param *m, const tchc_tensor *flat, tchc_tensor **out) {
+  int st = OK;
+  tchc_tensor *part = NULL, *view = NULL;
+  TRY(tchc_narrow(flat, 0, m->offset, m->numel, &part));
+  TRY(tchc_reshape(part, m->shape, m->ndim, &view));
+  tchc_keep(view);
+  *out = view;
+out:
+  tchc_free(&part);
+  return st;
+}
+
+int md_params_allocate(md_params *p, tchc_dtype dt, tchc_device d) {
+  int st = OK;
+  release(p);
+  NEED((p->tensors = calloc((size_t)p->n + 1, sizeof *p->tensors)) != NULL, E_NOMEM, "%s: parameters", p->what);
+  TRY(tchc_full((int64_t[]){p->numel}, 1, 0, dt, d, &p->flat));
+  tchc_keep(p->flat);
+  for (int i = 0; i < p->n; i++) TRY(view_of(&p->items[i], p->flat, &p->tensors[i]));
+out:
+  if (st != OK) release(p);
+  return st;
+}
+
+int md_params_clone(const md_params *p, tchc_dtype dt, md_params **out) {
+  int st = OK;
+  md_params *q = NULL;
+
+  assert(p->flat);
+  TRY(md_params_create(p->what, &q));
+  for (int i = 0; i < p->n; i++) TRY(md_params_declare(q, p->items[i].ndim, p->items[i].shape, "%s", p->items[i].name));
+  TRY(md_params_allocate(q, dt, tchc_where(p->flat)));
+  TRY(md_params_copy(q, p));
+  *out = q;
+  q = NULL;
+out:
+  md_params_destroy(&q);
+  return st;
+}
+
+int md_params_copy(md_params *dst, const md_params *src) {
+  int st = OK;
+  assert(dst->n == src->n);
+  NEED(dst->numel == src->numel, E_SHAPE, "%s: %lld elements into %lld", dst->what, (long long)src->numel,
+       (long long)dst->numel);
+  TRY(tchc_copy(dst->flat, src->flat, false));
+out:
+  return st;
+}
+
+int md_params_count(const md_params *p) { return p->n; }
+int64_t md_params_numel(const md_params *p) { return p->numel; }
+const char *md_params_what(const md_params *p) { return p->what; }
+
+const md_param *md_params_at(const md_params *p, int i) {
+  assert(i >= 0 && i < p->n);
+  return &p->items[i];
+}
+
+int md_params_find(const md_params *p, const char *name) {
+  for (int i = 0; i < p->n; i++)
+    if (strcmp(p->items[i].name, name) == 0) return i;
+  return -1;
+}
+
+tchc_tensor *md_params_tensor(const md_params *p, int i) {
+  assert(p->tensors && i >= 0 && i < p->n);
+  return p->tensors[i];
+}
+
+tchc_tensor *md_params_get(const md_params *p, const char *name_fmt, ...) {
+  char name[NAME_MAX_BYTES];
+  va_list ap;
+  va_start(ap, name_fmt);
+  vsnprintf(name, sizeof name, name_fmt, ap);
+  va_end(ap);
+  return md_params_tensor(p, md_params_find(p, name));
+}
+
+tchc_tensor *md_params_flat(const md_params *p) { return p->flat; }
+
+int md_params_train(md_params *p, tchc_tensor *grads) {
+  int st = OK;
+  tchc_tensor *part = NULL;
+
+  NEED(!grads || tchc_numel(grads) == p->numel, E_SHAPE, "%s: gradients: wanted [%lld], found %s", p->what,
+       (long long)p->numel, tchc_text(grads));
+  for (int i = 0; i < p->n; i++) {
+    TRY(tchc_requires_grad_(p->tensors[i], grads != NULL));
+    if (grads) TRY(view_of(&p->items[i], grads, &part));
+    TRY(tchc_set_grad(p->tensors[i], part));
+    tchc_free(&part);
+  }
+out:
+  tchc_free(&part);
+  return st;
+}
+
+/* True for the scale of a norm: a vector "weight". Other vectors are biases. */
+static bool is_norm_scale(const md_param *m) {
+  const size_t n = strlen(m->name), k = strlen(".weight");
+  return m->ndim == 1 && n >= k && strcmp(m->name + n - k, ".weight") == 0;
+}
+
+int md_params_randomise(md_params *p, uint64_t seed) {
+  int st = OK;
+  float *values = NULL;
+
+  for (int i = 0; i < p->n; i++) {
+    const md_param *m = &p->items[i];
+    const rng_key key = rng_stream(seed, m->name, 0, 0);
+    const float std = m->ndim > 1 ? (float)(1 / sqrt((double)m->numel / (double)m->shape[0])) : 0;
+    NEED((values = malloc((size_t)m->numel * sizeof *values)) != NULL, E_NOMEM, "%s: %s", p->what, m->name);
+    rng_normal_f32(&key, values, (size_t)m->numel);
+    for (int64_t j = 0; j < m->numel; j++) values[j] = is_norm_scale(m) ? 1 : values[j] * std;
+    TRY(md_params_put(p, i, values));
+    free(values);
+    values = NULL;
+  }
+out:
+  free(values);
+  return st;
+}
+
+int md_params_put(md_params *p, int i, const float *values) {
+  int st = OK;
+  tchc_tensor *host = NULL;
+  const md_param *m = md_params_at(p, i);
+  TRY(tchc_from_blob((void *)values, m->shape, m->ndim, TCHC_F32, NULL, NULL, &host));
+  TRY(tchc_copy(md_params_tensor(p, i), host, false));
+out:
+  tchc_free(&host);
+  return st;
+}

@@ -31,24 +31,33 @@ int md_params_copy(md_params *dst, const md_params *src);
 
 int md_params_count(const md_params *p);
 int64_t md_params_numel(const md_params *p);
+/* The name given at creation, for messages. */
+const char *md_params_what(const md_params *p);
 const md_param *md_params_at(const md_params *p, int i);
 int md_params_find(const md_params *p, const char *name); /* index or -1 */
 /* Lent handles. A missing name is our own mistake (assert). */
 tchc_tensor *md_params_tensor(const md_params *p, int i);
 tchc_tensor *md_params_get(const md_params *p, const char *name_fmt, ...) ERR_PRINTF(2, 3);
 tchc_tensor *md_params_flat(const md_params *p);
+/* Parameter i = values [numel], row-major, converted to p's type. */
+int md_params_put(md_params *p, int i, const float *values);
 
-/* Every parameter becomes a leaf whose gradient is added into its part of flat tensor `grads` [numel] of p's type. */
+/* Every parameter becomes a leaf whose gradient is added into its part of flat tensor `grads` [numel], which is of p's
+ * type or another floating one (fp32 sums for bf16 parameters). Handles stay the same. grads NULL: no longer. */
 int md_params_train(md_params *p, tchc_tensor *grads);
 
-/* Reads DIR/STEM.safetensors, or the shards that DIR/STEM.safetensors.index.json lists; F32, F16, BF16.
- * `rename` maps a parameter's name to the key in the file (NULL: the same); `optional_prefix` may be missing from all
- * keys in the file ("text_model."). Errors: E_CKPT, all of them naming file and tensor: missing, unexpected (up to 8
- * named), wrong shape (wanted, found), wrong type, cut file. */
+/* Reads DIR/STEM.safetensors, or the shards that DIR/STEM.safetensors.index.json lists, or, where neither is, the same of
+ * the variant fp16 (a log line says so); F32, F16, BF16. Errors: E_CKPT, all of them naming file and tensor: missing,
+ * unexpected (up to 8 named), wrong shape (wanted, found), wrong type, cut file, missing shard, shard without a tensor
+ * that the index says it has. */
+typedef struct md_spelling {
+  const char *now, *before; /* parts of a name */
+} md_spelling;
 typedef struct md_load_opts {
   const char *dir, *stem;
-  const char *optional_prefix;
-  const char *const *ignore;   /* NULL-ended names (exact) or prefixes ending in '.' that may be there unused */
+  const char *optional_prefix;  /* may be missing from all keys in the file ("text_model."); NULL: none */
+  const md_spelling *spellings; /* older parts of keys, ended by a NULL `now`; NULL: none */
+  const char *const *ignore;   /* NULL-ended names, or prefixes ending in '.', that may be there unused; NULL: none */
   /* NULL, or called for a tensor whose shape differs: 1 = it filled `dst` [numel floats] itself, 0 = no such rule. */
   int (*adapt)(void *ctx, const md_param *want, const st_tensor *found, float *dst);
   void *adapt_ctx;

@@ -19,7 +19,8 @@ typedef struct md_schedule {
  * rescale_betas_zero_snr. Errors: E_CKPT, naming the key. clip_sample and thresholding are refused when true. */
 int md_schedule_read(const char *dir, md_schedule *out);
 /* x0 latent from the network's output at timestep t, a = alphas_cumprod[t] in f32:
- * v: sqrt(a) x - sqrt(1-a) out;  epsilon: (x - sqrt(1-a) out) / sqrt(a);  sample: out. x NULL means zeros. */
+ * v: sqrt(a) x - sqrt(1-a) out;  epsilon: (x - sqrt(1-a) out) / sqrt(a);  sample: out. x NULL means zeros. x0 is f32.
+ * Errors: E_SHAPE for t out of range, E_CKPT for epsilon where a is 0. */
 int md_schedule_x0(const md_schedule *s, int t, const tchc_tensor *x, const tchc_tensor *out, tchc_tensor **x0);
 #ifdef __cplusplus
 }

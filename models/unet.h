@@ -8,13 +8,15 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-enum { MD_MAX_BLOCKS = 8 };
+enum { MD_MAX_BLOCKS = 8, MD_MAX_LAYERS = 16 }; /* blocks of a U-Net, layers of a block */
+/* mid_block_type: null; UNetMidBlock2D, one resnet; UNetMidBlock2DCrossAttn, resnet, transformer, resnet. */
+typedef enum { MD_MID_NONE, MD_MID_RESNET, MD_MID_CROSS_ATTN } md_mid_block;
 typedef struct md_unet_config {
   int in_channels, out_channels, blocks;
   int block_out_channels[MD_MAX_BLOCKS];
   bool down_attention[MD_MAX_BLOCKS];   /* CrossAttnDownBlock2D, else DownBlock2D */
   bool up_attention[MD_MAX_BLOCKS];     /* in the order of up_block_types */
-  bool mid_attention;                   /* UNetMidBlock2DCrossAttn, else none (mid_block_type null) */
+  md_mid_block mid_block;
   int layers_per_block[MD_MAX_BLOCKS];
   int heads[MD_MAX_BLOCKS];             /* attention_head_dim of the file: despite its name the number of heads */
   int transformer_layers[MD_MAX_BLOCKS];
@@ -24,7 +26,7 @@ typedef struct md_unet_config {
   bool linear_projection;
   bool flip_sin_to_cos;
   double freq_shift;
-  bool upcast_attention;                /* attention scores in fp32 */
+  bool upcast_attention;                /* asks for attention scores in fp32, which they always are here */
 } md_unet_config;
 
 /* Reads DIR/config.json. json (may be NULL) gets the document, to write it again at export; free with json_decref.
@@ -45,7 +47,7 @@ void md_unet_set_recompute(md_unet *u, bool on);
 
 /* sample [B,in,h,w], timesteps [B] or [1] (any type), text [B or 1,T,cross_attention_dim] -> out [B,out,h,w].
  * Any h, w >= 1: where h or w is no multiple of 2^(blocks-1) the upsamplers go to the skip's size. Source: diffusers
- * unet_2d_condition.py. Errors: E_SHAPE. */
+ * unet_2d_condition.py. Inputs are converted to the parameters' type, which is that of out. Errors: E_SHAPE. */
 int md_unet_forward(md_unet *u, const tchc_tensor *sample, const tchc_tensor *timesteps, const tchc_tensor *text,
                     const md_probe *probe, tchc_tensor **out);
 #ifdef __cplusplus

@@ -134,6 +134,8 @@ TCHC_CHECKED int tchc_reshape(const tchc_tensor *t, const int64_t *sizes, int nd
 TCHC_CHECKED int tchc_permute(const tchc_tensor *t, const int64_t *dims, int ndim, tchc_tensor **out);
 TCHC_CHECKED int tchc_transpose(const tchc_tensor *t, int a, int b, tchc_tensor **out);
 TCHC_CHECKED int tchc_narrow(const tchc_tensor *t, int dim, int64_t start, int64_t length, tchc_tensor **out);
+/* n equal parts along dim, one graph node for all. Errors: E_SHAPE when n does not divide the size. */
+TCHC_CHECKED int tchc_chunk(const tchc_tensor *t, int n, int dim, tchc_tensor **out);
 TCHC_CHECKED int tchc_expand(const tchc_tensor *t, const int64_t *sizes, int ndim, tchc_tensor **out);
 TCHC_CHECKED int tchc_unsqueeze(const tchc_tensor *t, int dim, tchc_tensor **out);
 TCHC_CHECKED int tchc_as_strided(const tchc_tensor *t, const int64_t *sizes, const int64_t *strides, int ndim,

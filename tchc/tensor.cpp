@@ -232,6 +232,14 @@ int tchc_narrow(const tchc_tensor *t, int dim, int64_t start, int64_t length, tc
   return guarded({"narrow", {t}}, [&] { give(out, get(t).narrow(dim, start, length)); });
 }
 
+int tchc_chunk(const tchc_tensor *t, int n, int dim, tchc_tensor **out) {
+  return guarded({"chunk", {t}}, [&] {
+    need(out != nullptr, E_FAIL, "NULL result pointer");
+    need(n > 0 && get(t).size(dim) % n == 0, E_SHAPE, "the parts would differ in size");
+    give_all(out, at::chunk(get(t), n, dim));
+  });
+}
+
 int tchc_expand(const tchc_tensor *t, const int64_t *sizes, int ndim, tchc_tensor **out) {
   return guarded({"expand", {t}}, [&] { give(out, get(t).expand(dims(sizes, ndim))); });
 }
