@@ -67,7 +67,7 @@ const cf_key cf_keys[] = {
   {"optim.decay_steps", CF_T_INT, C(optim.decay_steps), 1, BIG, "steps", "steps", 0, "step at which lr has fallen to final_ratio"},
   {"optim.final_ratio", CF_T_REAL, C(optim.final_ratio), 0, 1, NULL, "0.01", CF_OPEN_LO, "of lr, reached at decay_steps"},
   {"optim.betas", CF_T_PAIR, C(optim.betas), 0, 1, NULL, "[0.9, 0.999]", CF_OPEN_HI, "decay of Adam's two means"},
-  {"optim.weight_decay", CF_T_REAL, C(optim.weight_decay), 0, 1000, NULL, "1e-2", 0, ""},
+  {"optim.weight_decay", CF_T_REAL, C(optim.weight_decay), 0, 1000, NULL, "1e-2", 0, "of AdamW, times the rate of the step"},
   {"optim.eps", CF_T_REAL, C(optim.eps), 0, 1, NULL, "1e-8", 0, "added to the root of Adam's second mean"},
   {"optim.clip", CF_T_REAL, C(optim.clip), 0, BIG, NULL, "1.0", 0, "largest norm of the whole gradient; 0 = off"},
   {"optim.ema", CF_T_REAL, C(optim.ema), 0, 1, NULL, "0", CF_OPEN_HI, "decay of the running mean of the weights; 0 = off"},

@@ -2,11 +2,15 @@
 #ifndef DATASETS_SCENE_MATH_H
 #define DATASETS_SCENE_MATH_H
 #include <math.h>
+#include <string.h>
 
 #include "base/rng.h"
 #include "datasets/scene.h"
 
-static inline sc_vec v3(double x, double y, double z) { return (sc_vec){x, y, z}; }
+static inline sc_vec v3(double x, double y, double z) {
+  const sc_vec v = {x, y, z};
+  return v;
+}
 static inline sc_vec v_add(sc_vec a, sc_vec b) { return v3(a.x + b.x, a.y + b.y, a.z + b.z); }
 static inline sc_vec v_sub(sc_vec a, sc_vec b) { return v3(a.x - b.x, a.y - b.y, a.z - b.z); }
 static inline sc_vec v_mul(sc_vec a, double s) { return v3(a.x * s, a.y * s, a.z * s); }
@@ -19,7 +23,10 @@ static inline sc_vec v_cross(sc_vec a, sc_vec b) {
 /* Turns about y. */
 static inline sc_vec v_yaw(sc_vec a, double c, double s) { return v3(c * a.x + s * a.z, a.y, c * a.z - s * a.x); }
 
-static inline sc_rgb rgb(double r, double g, double b) { return (sc_rgb){r, g, b}; }
+static inline sc_rgb rgb(double r, double g, double b) {
+  const sc_rgb c = {r, g, b};
+  return c;
+}
 static inline sc_rgb rgb_mul(sc_rgb a, double s) { return rgb(a.r * s, a.g * s, a.b * s); }
 static inline sc_rgb rgb_add(sc_rgb a, sc_rgb b) { return rgb(a.r + b.r, a.g + b.g, a.b + b.b); }
 static inline sc_rgb rgb_scale(sc_rgb a, sc_rgb b) { return rgb(a.r * b.r, a.g * b.g, a.b * b.b); }
@@ -27,7 +34,10 @@ static inline sc_rgb rgb_mix(sc_rgb a, sc_rgb b, double t) { return rgb_add(rgb_
 
 /* A stream of choices for building one scene: the only place where order of drawing matters. */
 typedef struct sc_dice { rng_key key; uint64_t n; } sc_dice;
-static inline sc_dice dice(uint64_t seed, const char *what, uint64_t a) { return (sc_dice){rng_stream(seed, what, a, 0), 0}; }
+static inline sc_dice dice(uint64_t seed, const char *what, uint64_t a) {
+  const sc_dice d = {rng_stream(seed, what, a, 0), 0};
+  return d;
+}
 static inline double dice_in(sc_dice *d, double lo, double hi) { return lo + (hi - lo) * rng_uniform(&d->key, d->n++); }
 static inline int dice_int(sc_dice *d, int n) { return (int)rng_below(&d->key, d->n++, (uint64_t)n); }
 
@@ -46,10 +56,20 @@ static inline int sc_add_prim(sc_scene *s, sc_prim p) {
   s->prim[i] = p;
   return i;
 }
+/* A primitive of one material, at rest. */
+static inline sc_prim sc_solid(sc_shape shape, sc_vec center, sc_vec half, int material) {
+  sc_prim p;
+  memset(&p, 0, sizeof p);
+  p.shape = shape;
+  p.center = center;
+  p.half = half;
+  for (int i = 0; i < 3; i++) p.material[i] = material;
+  return p;
+}
 static inline sc_prim sc_box(sc_vec center, sc_vec half, double yaw, int material) {
-  return (sc_prim){.shape = SC_BOX, .center = center, .half = half, .yaw = yaw, .material = {material, material, material}};
+  sc_prim p = sc_solid(SC_BOX, center, half, material);
+  p.yaw = yaw;
+  return p;
 }
-static inline sc_prim sc_ball(sc_vec center, sc_vec radii, int material) {
-  return (sc_prim){.shape = SC_ELLIPSOID, .center = center, .half = radii, .material = {material, material, material}};
-}
+static inline sc_prim sc_ball(sc_vec center, sc_vec radii, int material) { return sc_solid(SC_ELLIPSOID, center, radii, material); }
 #endif
