@@ -199,7 +199,7 @@ int io_remove_tree(const char *path) {
   struct stat s;
 
   if (lstat(path, &s) != 0) {
-    NEED(errno == ENOENT, err_of_errno(errno, E_IO), "%s: cannot look at: %s", path, strerror(errno));
+    NEED(errno == ENOENT || errno == ENOTDIR, err_of_errno(errno, E_IO), "%s: cannot look at: %s", path, strerror(errno));
     return OK;
   }
   if (S_ISDIR(s.st_mode)) TRY(remove_children(path));

@@ -240,5 +240,5 @@ int main(void) {
       TEST(write_file_is_all_or_nothing), TEST(make_dirs), TEST(make_dirs_faults), TEST(remove_tree),
       TEST(remove_tree_faults), TEST(copy_tree), TEST(copy_file_long), TEST(read_file_refuses), TEST(list_dir),
       TEST(paths)};
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests(tests, faults_no_sync, NULL);
 }

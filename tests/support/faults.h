@@ -4,7 +4,9 @@
  *     st = save(...);
  *     if (!faults_end()) break;    (the call succeeded: there were fewer than i)
  *     ... st, faults.what
- *   } */
+ *   }
+ * faults.log then holds the order of the calls, one a line, by base names: "mkdir a", "open b", "fsync b",
+ * "rename b.tmp b", without writes and closes. */
 #ifndef TESTS_SUPPORT_FAULTS_H
 #define TESTS_SUPPORT_FAULTS_H
 #include <errno.h>
@@ -28,7 +30,21 @@ static struct {
   int at, error, calls;
   bool hit, interrupted;
   char what[64 + IO_PATH_MAX]; /* the call that failed: "rename /x/y.tmp" */
+  char log[1 << 14];           /* as much as fits */
+  char names[64][128];         /* base name of what a descriptor is open on */
 } faults;
+
+static inline const char *faults_base(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash && slash[1] ? slash + 1 : path;
+}
+
+static inline const char *faults_name(int fd) { return fd >= 0 && fd < 64 ? faults.names[fd] : "?"; }
+
+static inline void faults_note(const char *call, const char *a, const char *b) {
+  const size_t n = strlen(faults.log);
+  snprintf(faults.log + n, sizeof faults.log - n, "%s %s%s%s\n", call, faults_base(a), b[0] ? " " : "", faults_base(b));
+}
 
 /* True when this call fails, with errno. */
 static inline bool faults_fail(const char *call, const char *path) {
@@ -46,35 +62,51 @@ static inline bool faults_fail(const char *call, const char *path) {
 }
 
 static inline int faults_open(const char *path, int flags, mode_t mode) {
-  return faults_fail("open", path) ? -1 : open(path, flags, mode);
+  if (faults_fail("open", path)) return -1;
+  const int fd = open(path, flags, mode);
+  if (fd >= 0 && fd < 64) snprintf(faults.names[fd], sizeof faults.names[fd], "%.120s", faults_base(path));
+  if (flags & O_CREAT) faults_note("open", path, "");
+  return fd;
 }
 static inline ssize_t faults_write(int fd, const void *buf, size_t n) {
-  if (faults_fail("write", "")) return -1;
+  if (faults_fail("write", faults_name(fd))) return -1;
   return write(fd, buf, faults.mode == FAULTS_SLOW && n > 7 ? 7 : n);
 }
-static inline int faults_fsync(int fd) { (void)fd; return faults_fail("fsync", "") ? -1 : 0; }
+static inline int faults_fsync(int fd) {
+  if (faults_fail("fsync", faults_name(fd))) return -1;
+  faults_note("fsync", faults_name(fd), "");
+  return 0; /* it is what makes tests slow */
+}
 static inline int faults_close(int fd) {
   const int rc = close(fd); /* gone even when it reports an error, as with the real one */
-  return faults_fail("close", "") ? -1 : rc;
+  return faults_fail("close", faults_name(fd)) ? -1 : rc;
+}
+/* The rest is never interrupted. */
+static inline bool faults_fail_path(const char *call, const char *path) {
+  return faults.mode != FAULTS_SLOW && faults_fail(call, path);
 }
 static inline int faults_rename(const char *from, const char *to) {
-  if (faults.mode == FAULTS_SLOW) return rename(from, to); /* these are never interrupted */
-  return faults_fail("rename", from) ? -1 : rename(from, to);
+  if (faults_fail_path("rename", from)) return -1;
+  faults_note("rename", from, to);
+  return rename(from, to);
 }
 static inline int faults_mkdir(const char *path, mode_t mode) {
-  if (faults.mode == FAULTS_SLOW) return mkdir(path, mode);
-  return faults_fail("mkdir", path) ? -1 : mkdir(path, mode);
+  if (faults_fail_path("mkdir", path)) return -1;
+  faults_note("mkdir", path, "");
+  return mkdir(path, mode);
 }
 static inline int faults_unlink(const char *path) {
-  if (faults.mode == FAULTS_SLOW) return unlink(path);
-  return faults_fail("unlink", path) ? -1 : unlink(path);
+  if (faults_fail_path("unlink", path)) return -1;
+  faults_note("unlink", path, "");
+  return unlink(path);
 }
 static inline int faults_rmdir(const char *path) {
-  if (faults.mode == FAULTS_SLOW) return rmdir(path);
-  return faults_fail("rmdir", path) ? -1 : rmdir(path);
+  if (faults_fail_path("rmdir", path)) return -1;
+  faults_note("rmdir", path, "");
+  return rmdir(path);
 }
 static inline int faults_ftruncate(int fd, off_t size) {
-  return faults_fail("ftruncate", "") ? -1 : ftruncate(fd, size);
+  return faults_fail_path("ftruncate", faults_name(fd)) ? -1 : ftruncate(fd, size);
 }
 
 static inline void faults_begin(int at, int error, faults_mode mode) {
@@ -87,9 +119,16 @@ static inline void faults_begin(int at, int error, faults_mode mode) {
   io_set_calls(&table);
 }
 
-/* Gives the real calls back; true when one was made to fail. */
+/* Calls work again; true when one was made to fail. fsync stays without effect: it is what makes tests slow. */
 static inline bool faults_end(void) {
-  io_set_calls(NULL);
+  faults.mode = FAULTS_COUNT;
   return faults.hit;
+}
+
+/* A group's set-up: no fsync from the start. */
+static inline int faults_no_sync(void **state) {
+  (void)state;
+  faults_begin(0, 0, FAULTS_COUNT);
+  return 0;
 }
 #endif

@@ -52,4 +52,13 @@ static inline const char *tmpdir_at(void **state, const char *fmt, ...) {
   assert_non_null(grown[tmpdir_paths.n] = strdup(full));
   return grown[tmpdir_paths.n++];
 }
+
+/* A file of these bytes, quickly: a new one, since ext4 flushes a file that is cut or renamed over. */
+static inline void tmpdir_put(const char *path, const void *data, size_t n) {
+  remove(path);
+  FILE *f = fopen(path, "wb");
+  assert_non_null(f);
+  assert_int_equal(fwrite(data, 1, n, f), n);
+  assert_int_equal(fclose(f), 0);
+}
 #endif
