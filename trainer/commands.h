@@ -1,0 +1,13 @@
+/* trainer/commands.h: the commands of the program; each is one file cmd_NAME.c. */
+#ifndef TRAINER_COMMANDS_H
+#define TRAINER_COMMANDS_H
+#include "trainer/cli.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern const cli_command tr_train_command;
+extern const cli_command tr_inspect_command;
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,29 @@
+/* trainer/optimizer.h: the update: global norm, clipping, AdamW or Adam, EMA, refresh of the bf16 copy. Moments and EMA
+ * are flat f32 tensors in the layout of the masters. */
+#ifndef TRAINER_OPTIMIZER_H
+#define TRAINER_OPTIMIZER_H
+#include "checkpoints/state.h"
+#include "trainer/network.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+typedef struct tr_optimizer tr_optimizer;
+/* net is borrowed. Errors: E_NOMEM, E_DEVICE. */
+int tr_optimizer_create(const cf_config *c, tr_network *net, tr_optimizer **out);
+void tr_optimizer_destroy(tr_optimizer **o);
+/* L2 norm of net->grads. bad: NULL, or the name of the first parameter with a non-finite gradient, lent by the network. */
+int tr_optimizer_norm(tr_optimizer *o, double *norm, const char **bad);
+/* One update with this rate; norm as given by tr_optimizer_norm. */
+int tr_optimizer_update(tr_optimizer *o, double lr, double norm);
+/* Decay of update t (from 1) towards `decay`: 0 first, then min(decay, t / (9 + t)). Source: diffusers EMAModel.get_decay. */
+double tr_ema_decay(double decay, int64_t t);
+
+/* Fills the checkpoint's buffers and layout with the optimizer's own (host) memory, lent until the next update, and
+ * adam_t; with a device, with copies made now. For loading, write into them and call tr_optimizer_restored. */
+int tr_optimizer_state(tr_optimizer *o, ck_state *s);
+/* After ck_load into the buffers of tr_optimizer_state. */
+int tr_optimizer_restored(tr_optimizer *o, const ck_state *s);
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,326 @@
+#include "trainer/step.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "trainer/noise.h"
+#include "trainer/pack.h"
+
+struct tr_stepper {
+  tr_step_opts o;
+  tr_network *net;
+  tr_losses losses;
+  bool *done;            /* [groups] */
+  int *picked;           /* [groups] indices of the micro-batch's groups */
+  ds_group **chosen;     /* [groups] the groups themselves */
+  int *place;            /* [groups]: where the group's samples start in sums, in order of computing */
+  tchc_tensor *sums;     /* [groups*group] f32 on the device: errors summed over each sample's valid pixels */
+  float *sums_host;      /* [groups*group] */
+  float *weights;        /* [groups*group] scratch */
+};
+
+/* A micro-batch: n groups of one shape, B = n * group samples of H x W. */
+typedef struct micro {
+  ds_group **groups;
+  int n, B, H, W;
+  int first;             /* place of its first sample in sums */
+  const tchc_tensor *target, *mask, *weight;
+} micro;
+
+int tr_stepper_create(const tr_step_opts *o, tr_network *net, tr_stepper **out) {
+  int st = OK;
+  const size_t n = (size_t)o->groups, samples = n * (size_t)o->group;
+  tr_stepper *s = calloc(1, sizeof *s);
+
+  NEED(s, E_NOMEM, "stepper");
+  s->o = *o;
+  s->net = net;
+  s->losses = (tr_losses){calloc(n, sizeof(double)), calloc(n, sizeof(bool)), calloc(n, sizeof(bool)), 0, false};
+  s->done = calloc(n, sizeof *s->done);
+  s->picked = calloc(n, sizeof *s->picked);
+  s->chosen = calloc(n, sizeof *s->chosen);
+  s->place = calloc(n, sizeof *s->place);
+  s->sums_host = calloc(samples, sizeof *s->sums_host);
+  s->weights = calloc(samples, sizeof *s->weights);
+  NEED(s->losses.group && s->losses.empty && s->losses.dropped && s->done && s->picked && s->chosen && s->place &&
+           s->sums_host && s->weights, E_NOMEM, "stepper: %zu groups", n);
+  TRY(tchc_full((int64_t[]){(int64_t)samples}, 1, 0, TCHC_F32, net->device, &s->sums));
+  *out = s;
+  s = NULL;
+out:
+  tr_stepper_destroy(&s);
+  return st;
+}
+
+void tr_stepper_destroy(tr_stepper **sp) {
+  tr_stepper *s = *sp;
+
+  if (!s) return;
+  tchc_free(&s->sums);
+  free(s->losses.group);
+  free(s->losses.empty);
+  free(s->losses.dropped);
+  free(s->done);
+  free(s->picked);
+  free(s->chosen);
+  free(s->place);
+  free(s->sums_host);
+  free(s->weights);
+  free(s);
+  *sp = NULL;
+}
+
+/* ---- host planes to the device ---- */
+
+static void *plane_rgb(const ds_group *g) { return g->rgb; }
+static void *plane_metric(const ds_group *g) { return g->metric; }
+static void *plane_normals(const ds_group *g) { return g->normals; }
+static void *plane_mask(const ds_group *g) { return g->mask; }
+
+/* One plane of all groups of the micro-batch as [B,C,H,W] on the device. */
+static int stack(const tr_stepper *s, const micro *m, void *(*plane)(const ds_group *), int C, tchc_dtype dt,
+                 tchc_tensor **out) {
+  int st = OK;
+  const int64_t all[] = {m->B, C, m->H, m->W}, one[] = {s->o.group, C, m->H, m->W};
+  tchc_scope *scope = NULL;
+  tchc_tensor *t = NULL;
+
+  TRY(tchc_scope_open(&scope));
+  TRY(tchc_empty(all, 4, dt, s->net->device, TCHC_CONTIGUOUS, &t));
+  for (int i = 0; i < m->n; i++) {
+    tchc_tensor *from = NULL, *to = NULL;
+    NEED(plane(m->groups[i]) != NULL, E_FAIL, "%s: a plane that the loss needs was not decoded", m->groups[i]->id[0]);
+    TRY(tchc_from_blob(plane(m->groups[i]), one, 4, dt, NULL, NULL, &from));
+    TRY(tchc_narrow(t, 0, (int64_t)i * s->o.group, s->o.group, &to));
+    TRY(tchc_copy(to, from, true));
+  }
+  tchc_promote(t);
+  *out = t;
+out:
+  tchc_scope_close(&scope);
+  return st;
+}
+
+/* weight[b] = 1 / (valid pixels of b's group * groups of the step) */
+static int upload_weights(tr_stepper *s, micro *m) {
+  int st = OK;
+  tchc_tensor *w = NULL;
+
+  for (int i = 0; i < m->n; i++) {
+    const double valid = (double)tr_group_valid(m->groups[i]);
+    for (int b = 0; b < s->o.group; b++) s->weights[i * s->o.group + b] = (float)(1 / (valid * s->o.groups));
+  }
+  TRY(tchc_from_host(s->weights, (int64_t[]){m->B}, 1, TCHC_F32, s->net->device, &w));
+  m->weight = w;
+out:
+  return st;
+}
+
+static int upload_truth(tr_stepper *s, micro *m) {
+  int st = OK;
+  const bool depth = s->o.loss->task == LS_DEPTH;
+  tchc_tensor *target = NULL, *mask = NULL;
+
+  TRY(stack(s, m, depth ? plane_metric : plane_normals, depth ? 1 : 3, TCHC_F32, &target));
+  TRY(stack(s, m, plane_mask, 1, TCHC_U8, &mask));
+  TRY(upload_weights(s, m));
+  m->target = target;
+  m->mask = mask;
+out:
+  return st;
+}
+
+/* ---- networks ---- */
+
+static int encode(const tr_stepper *s, const micro *m, tchc_tensor **latent) {
+  int st = OK;
+  tchc_scope *scope = NULL;
+  tchc_tensor *rgb = NULL, *input = NULL, *l = NULL;
+
+  TRY(tchc_scope_open(&scope));
+  TRY(stack(s, m, plane_rgb, 3, TCHC_F32, &rgb));
+  TRY(tchc_to_type(rgb, s->net->dtype, &input));
+  TRY(md_vae_latent(s->net->vae, input, &l));
+  tchc_promote(l);
+  *latent = l;
+out:
+  tchc_scope_close(&scope);
+  return st;
+}
+
+/* Noise latents [B,C,h,w] f32. */
+static int make_noise(const tr_stepper *s, const micro *m, const tchc_tensor *latent, tchc_tensor **out) {
+  int st = OK;
+  const int64_t C = tchc_size(latent, 1), h = tchc_size(latent, 2), w = tchc_size(latent, 3);
+  const int64_t all[] = {m->B, C, h, w}, group = s->o.group * C * h * w;
+  float *noise = NULL;
+
+  if (s->o.noise == CF_ZEROS) return tchc_full(all, 4, 0, TCHC_F32, s->net->device, out);
+  NEED((noise = malloc(sizeof *noise * (size_t)(group * m->n))) != NULL, E_NOMEM, "noise: %d groups", m->n);
+  for (int i = 0; i < m->n; i++) {
+    const tr_noise_at at = {s->o.seed, m->groups[i]->step, m->groups[i]->g};
+    TRY(tr_noise_group(s->o.noise, at, s->o.group, (int)C, (int)h, (int)w, noise + i * group));
+  }
+  TRY(tchc_from_host(noise, all, 4, TCHC_F32, s->net->device, out));
+out:
+  free(noise);
+  return st;
+}
+
+/* What the U-Net sees: the RGB latent with the noise beside it, or alone. *noise NULL: none. */
+static int make_input(const tr_stepper *s, const micro *m, tchc_tensor **sample, tchc_tensor **noise) {
+  int st = OK;
+  tchc_tensor *latent = NULL, *x = NULL;
+
+  TRY(encode(s, m, &latent));
+  *noise = NULL;
+  if (s->o.noise == CF_NONE) {
+    *sample = latent;
+    goto out;
+  }
+  TRY(make_noise(s, m, latent, noise));
+  TRY(tchc_to_type(*noise, tchc_type(latent), &x));
+  TRY(tchc_cat((const tchc_tensor *[]){latent, x}, 2, 1, sample));
+out:
+  return st;
+}
+
+/* z [B,C,h,w] f32, the estimate of the clean latent as the decoder wants it, with a graph to the U-Net's weights. */
+static int predict(const tr_stepper *s, const micro *m, tchc_tensor **z) {
+  int st = OK;
+  const tr_network *net = s->net;
+  tchc_tensor *sample = NULL, *noise = NULL, *t = NULL, *out = NULL, *out32 = NULL, *x0 = NULL;
+
+  TRY(make_input(s, m, &sample, &noise));
+  TRY(tchc_full((int64_t[]){1}, 1, s->o.timestep, TCHC_I64, net->device, &t));
+  TRY(md_unet_forward(net->unet, sample, t, net->text, NULL, &out));
+  TRY(tchc_to_type(out, TCHC_F32, &out32));
+  TRY(md_schedule_x0(&net->schedule, s->o.timestep, noise, out32, &x0));
+  TRY(tchc_affine(x0, 1 / net->vae_config.scaling_factor, 0, z));
+out:
+  return st;
+}
+
+/* Samples [at, at+n) of the micro-batch through decoder and loss: adds to z's gradient, fills their place in sums. */
+static int decode_part(tr_stepper *s, const micro *m, const tchc_tensor *z, int at, int n) {
+  int st = OK;
+  tchc_scope *scope = NULL;
+  tchc_tensor *part = NULL, *input = NULL, *image = NULL, *target = NULL, *mask = NULL, *weight = NULL;
+  tchc_tensor *total = NULL, *sums = NULL, *place = NULL;
+
+  TRY(tchc_scope_open(&scope));
+  TRY(tchc_narrow(z, 0, at, n, &part));
+  TRY(tchc_to_type(part, s->net->dtype, &input));
+  TRY(md_vae_decode(s->net->vae, input, NULL, &image));
+  TRY(tchc_narrow(m->target, 0, at, n, &target));
+  TRY(tchc_narrow(m->mask, 0, at, n, &mask));
+  TRY(tchc_narrow(m->weight, 0, at, n, &weight));
+  const ls_batch batch = {image, target, mask, weight, s->o.reference_loss};
+  TRY(s->o.loss->apply(&batch, &total, &sums));
+  TRY(tchc_backward(total, NULL));
+  TRY(tchc_narrow(s->sums, 0, m->first + at, n, &place));
+  TRY(tchc_copy(place, sums, false));
+out:
+  tchc_scope_close(&scope);
+  return st;
+}
+
+static int decode(tr_stepper *s, const micro *m, const tchc_tensor *z) {
+  int st = OK;
+
+  for (int at = 0; at < m->B; at += s->o.decoder_batch) {
+    const int left = m->B - at;
+    TRY(decode_part(s, m, z, at, left < s->o.decoder_batch ? left : s->o.decoder_batch));
+  }
+out:
+  return st;
+}
+
+/* ---- losses ---- */
+
+static double group_loss(const tr_stepper *s, int g, const ds_group *group) {
+  double sum = 0;
+  for (int b = 0; b < s->o.group; b++) sum += s->sums_host[s->place[g] + b];
+  return sum / (double)tr_group_valid(group);
+}
+
+/* Under drop_nan_groups: marks the picked groups whose loss is NaN. */
+static int find_nan(tr_stepper *s, const micro *m, bool *found) {
+  int st = OK;
+
+  *found = false;
+  TRY(tchc_to_host(s->sums, s->sums_host, sizeof *s->sums_host * (size_t)(s->o.groups * s->o.group)));
+  for (int i = 0; i < m->n; i++) {
+    const int g = s->picked[i];
+    if (!isnan(group_loss(s, g, m->groups[i]))) continue;
+    s->losses.dropped[g] = s->losses.empty[g] = *found = true;
+  }
+out:
+  return st;
+}
+
+/* Adds the micro-batch's gradient to the step's. *again: NaN groups were dropped before any gradient reached the U-Net,
+ * the rest must be computed without them. */
+static int run_micro(tr_stepper *s, micro *m, bool *again) {
+  int st = OK;
+  tchc_scope *scope = NULL;
+  tchc_tensor *z = NULL, *leaf = NULL, *grad = NULL;
+
+  *again = false;
+  TRY(tchc_scope_open(&scope));
+  TRY(upload_truth(s, m));
+  TRY(predict(s, m, &z));
+  TRY(tchc_leaf(z, &leaf));
+  TRY(decode(s, m, leaf));
+  if (s->o.drop_nan_groups) TRY(find_nan(s, m, again));
+  if (*again) goto out;
+  TRY(tchc_grad(leaf, &grad));
+  TRY(tchc_backward(z, grad));
+  TRY(tr_network_collect_grads(s->net));
+out:
+  tchc_scope_close(&scope);
+  return st;
+}
+
+static int collect_losses(tr_stepper *s, ds_group *const *groups) {
+  int st = OK;
+  double sum = 0;
+
+  TRY(tchc_to_host(s->sums, s->sums_host, sizeof *s->sums_host * (size_t)(s->o.groups * s->o.group)));
+  s->losses.all_empty = true;
+  for (int g = 0; g < s->o.groups; g++) {
+    s->losses.group[g] = s->losses.empty[g] ? 0 : group_loss(s, g, groups[g]);
+    s->losses.all_empty &= s->losses.empty[g];
+    sum += s->losses.group[g];
+  }
+  s->losses.mean = sum / s->o.groups;
+out:
+  return st;
+}
+
+int tr_stepper_run(tr_stepper *s, ds_group *const *groups, const tr_losses **losses) {
+  int st = OK, n, first = 0;
+  const int max = s->o.unet_batch / s->o.group;
+
+  TRY(tr_network_zero_grads(s->net));
+  for (int g = 0; g < s->o.groups; g++) {
+    s->losses.dropped[g] = false;
+    s->losses.empty[g] = s->done[g] = !tr_group_valid(groups[g]);
+  }
+  while ((n = tr_pack_next(groups, s->o.groups, s->done, max, s->picked))) {
+    bool again;
+    for (int i = 0; i < n; i++) {
+      s->chosen[i] = groups[s->picked[i]];
+      s->place[s->picked[i]] = first + i * s->o.group;
+    }
+    micro m = {s->chosen, n, n * s->o.group, s->chosen[0]->H, s->chosen[0]->W, first, NULL, NULL, NULL};
+    TRY(run_micro(s, &m, &again));
+    for (int i = 0; i < n; i++) s->done[s->picked[i]] = !again || s->losses.dropped[s->picked[i]];
+    if (!again) first += m.B;
+  }
+  TRY(collect_losses(s, groups));
+  *losses = &s->losses;
+out:
+  return st;
+}
