@@ -1,0 +1,163 @@
+#include "trainer/bind.h"
+
+#include <stdlib.h>
+
+/* One thing a key can ask for that comes with a later version. */
+typedef struct later { bool asked; const char *key, *what; } later;
+
+int tr_bind_supported(const cf_config *c) {
+  int st = OK;
+  const later all[] = {
+      {c->model.task == CF_JOINT, "model.task", "joint"},
+      {c->model.family == CF_GEOWIZARD, "model.family", "geowizard"},
+      {c->objective.kind == CF_DIFFUSION, "objective.kind", "diffusion"},
+      {c->objective.zero_snr, "objective.zero_snr", "true (it belongs to objective.kind: diffusion)"},
+      {c->validate.every > 0, "validate.every", "validation during training"},
+      {c->validate.nsets > 0, "validate.sets", "validation during training"},
+      {c->validate.best != NULL, "validate.best", "validation during training"},
+      {c->log.tensorboard, "log.tensorboard", "true"},
+  };
+
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    NEED(!all[i].asked, E_CONFIG, "%s: %s is not available yet", all[i].key, all[i].what);
+out:
+  return st;
+}
+
+int tr_bind_loss(const cf_config *c, const ls_kind **out) {
+  int st = OK;
+  const bool depth = c->model.task == CF_DEPTH;
+  const char *name = c->objective.loss ? c->objective.loss : depth ? "affine_l1" : "angular";
+  const ls_kind *kind = ls_find(name);
+
+  NEED(kind, E_CONFIG, "objective.loss: '%s' is unknown", name);
+  NEED((kind->task == LS_DEPTH) == depth, E_CONFIG, "objective.loss: '%s' is a loss for %s, but model.task is %s", name,
+       depth ? "normals" : "depth", depth ? "depth" : "normals");
+  *out = kind;
+out:
+  return st;
+}
+
+static int needed_planes(const cf_config *c) {
+  const int diffusion = c->objective.kind == CF_DIFFUSION;
+
+  switch (c->model.task) {
+  case CF_DEPTH: return DS_NEED_METRIC | (diffusion ? DS_NEED_DEPTH : 0);
+  case CF_NORMALS: return DS_NEED_NORMALS;
+  case CF_JOINT: break;
+  }
+  return DS_NEED_METRIC | DS_NEED_NORMALS | (diffusion ? DS_NEED_DEPTH : 0);
+}
+
+static int domain_of(cf_domain d) {
+  switch (d) {
+  case CF_INDOOR: return DS_INDOOR;
+  case CF_OUTDOOR: return DS_OUTDOOR;
+  case CF_OBJECT: return DS_OBJECT;
+  case CF_DOMAIN_UNSET: break;
+  }
+  return -1;
+}
+
+static ds_layout layout_of(cf_layout l) {
+  return l == CF_LAYOUT_RAW ? DS_LAYOUT_RAW : l == CF_LAYOUT_MARIGOLD ? DS_LAYOUT_MARIGOLD : DS_LAYOUT_AUTO;
+}
+
+int tr_bind_data(const cf_config *c, size_t i, ds_opts *o) {
+  int st = OK;
+  const cf_data *d = &c->data[i];
+
+  NEED(d->kind != CF_KIND_MANIFEST, E_CONFIG, "data.%zu.kind: manifest is not available yet", i);
+  NEED(d->filter == CF_FILTER_NONE, E_CONFIG, "data.%zu.filter: marigold is not available yet", i);
+  NEED(!d->cache, E_CONFIG, "data.%zu.cache: a cache of latents is not available yet", i);
+  ds_opts_default(o);
+  o->kind = cf_kind_name(d->kind);
+  o->root = d->root;
+  o->layout = layout_of(d->layout);
+  o->split = d->split;
+  o->size_set = d->size_set;
+  o->H = (int)d->size[0];
+  o->W = (int)d->size[1];
+  o->crop_H = (int)d->crop[0];
+  o->crop_W = (int)d->crop[1];
+  o->near_m = d->near_m;
+  o->far_m = d->far_m;
+  o->flip = d->flip;
+  o->shuffle = d->shuffle;
+  o->intrinsics = d->intrinsics == CF_FIXED ? DS_FIXED : DS_PER_SCENE;
+  o->skip_bad_files = d->bad_file == CF_BAD_SKIP;
+  o->mm_wrap = d->mm_wrap;
+  o->as_reference = d->as_reference;
+  o->domain = domain_of(d->domain);
+  o->split_csv = d->split_csv;
+  o->camera_csv = d->camera_csv;
+  o->need = needed_planes(c);
+  o->group = (int)c->optim.group;
+out:
+  return st;
+}
+
+void tr_bind_loader(const cf_config *c, ds_loader_opts *o) {
+  *o = (ds_loader_opts){.seed = c->run.seed,
+                        .group = (int)c->optim.group,
+                        .groups_per_step = (int)(c->optim.batch / c->optim.group),
+                        .workers = (int)c->loader.workers,
+                        .timeout_s = c->loader.timeout};
+}
+
+int tr_data_open(const cf_config *c, tr_data *d) {
+  int st = OK;
+
+  *d = (tr_data){0};
+  NEED(c->ndata > 0, E_CONFIG, "data: no data set is given");
+  d->sources = calloc(c->ndata, sizeof *d->sources);
+  d->entries = calloc(c->ndata, sizeof *d->entries);
+  NEED(d->sources && d->entries, E_NOMEM, "data: %zu entries", c->ndata);
+  for (size_t i = 0; i < c->ndata; i++) {
+    ds_opts o;
+    TRY(tr_bind_data(c, i, &o));
+    TRY_AS(st, ds_source_open(&o, &d->sources[i]), "data.%zu", i);
+    d->entries[i] = (ds_data){d->sources[i], c->data[i].weight};
+    d->n++;
+  }
+out:
+  return st;
+}
+
+void tr_data_close(tr_data *d) {
+  for (int i = 0; i < d->n; i++) ds_source_close(&d->sources[i]);
+  free(d->sources);
+  free(d->entries);
+  *d = (tr_data){0};
+}
+
+int tr_data_check_size(const cf_config *c, size_t i, int H, int W, int factor) {
+  int st = OK;
+  const cf_data *d = &c->data[i];
+
+  if (H % factor == 0 && W % factor == 0) goto out;
+  FAIL(d->kind == CF_KIND_BATCHES ? E_DATA : E_CONFIG, "data.%zu (%s, %s): %d x %d: training needs multiples of %d", i,
+       cf_kind_name(d->kind), d->root, H, W, factor);
+out:
+  return st;
+}
+
+int tr_data_check_sizes(const cf_config *c, const tr_data *d, int factor, int largest[2]) {
+  int st = OK;
+
+  largest[0] = largest[1] = 0;
+  for (int i = 0; i < d->n; i++) {
+    ds_source *s = d->sources[i];
+    const int64_t n = ds_source_is_stored(s) ? ds_source_count(s) : 1;
+    for (int64_t j = 0; j < n; j++) {
+      int H, W;
+      TRY(ds_source_shape(s, j, &H, &W));
+      TRY(tr_data_check_size(c, (size_t)i, H, W, factor));
+      if ((int64_t)H * W <= (int64_t)largest[0] * largest[1]) continue;
+      largest[0] = H;
+      largest[1] = W;
+    }
+  }
+out:
+  return st;
+}

@@ -1,0 +1,130 @@
+#include "trainer/record.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/io.h"
+#include "trainer/version.h"
+
+enum { CHUNK = 1 << 20 };
+
+static json_t *hash_text(XXH128_hash_t h) {
+  char text[33];
+  snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
+  return json_string(text);
+}
+
+static int hash_file(const char *path, XXH3_state_t *h, char *chunk) {
+  int st = OK;
+  size_t n;
+  FILE *f = fopen(path, "rb");
+
+  NEED(f, E_CKPT, "%s: %s", path, strerror(errno));
+  while ((n = fread(chunk, 1, CHUNK, f))) XXH3_128bits_update(h, chunk, n);
+  NEED(!ferror(f), E_CKPT, "%s: cannot read", path);
+out:
+  if (f) fclose(f);
+  return st;
+}
+
+static int hash_folder(const char *dir, XXH3_state_t *h, char *chunk) {
+  int st = OK;
+  char path[IO_PATH_MAX], **names = NULL;
+  size_t n = 0;
+
+  if (!io_is_dir(dir)) goto out;
+  TRY(io_list_dir(dir, &names, &n));
+  for (size_t i = 0; i < n; i++) {
+    TRY(io_path(path, "%s/%s", dir, names[i]));
+    if (io_is_dir(path)) continue;
+    XXH3_128bits_update(h, names[i], strlen(names[i]) + 1);
+    TRY(hash_file(path, h, chunk));
+  }
+out:
+  io_free_names(&names, n);
+  return st;
+}
+
+/* The parts of the base model that training reads. */
+static int hash_base(const char *path, json_t **out) {
+  int st = OK;
+  const char *const parts[] = {"unet", "vae", "text_encoder", "tokenizer", "scheduler"};
+  char dir[IO_PATH_MAX], *chunk = malloc(CHUNK);
+  XXH3_state_t *h = XXH3_createState();
+
+  NEED(h && chunk, E_NOMEM, "hash of %s", path);
+  XXH3_128bits_reset(h);
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    TRY(io_path(dir, "%s/%s", path, parts[i]));
+    TRY(hash_folder(dir, h, chunk));
+  }
+  *out = hash_text(XXH3_128bits_digest(h));
+out:
+  XXH3_freeState(h);
+  free(chunk);
+  return st;
+}
+
+/* Names and order of all samples: a file that came, went or was renamed shows. */
+static int hash_data(const tr_data *d, json_t **out) {
+  int st = OK;
+  XXH3_state_t *h = XXH3_createState();
+  char id[DS_ID_MAX];
+
+  NEED(h, E_NOMEM, "hash of the data");
+  XXH3_128bits_reset(h);
+  for (int i = 0; i < d->n; i++) {
+    const int64_t n = ds_source_count(d->sources[i]);
+    XXH3_128bits_update(h, &n, sizeof n);
+    for (int64_t j = 0; j < n; j++) {
+      TRY(ds_source_describe(d->sources[i], j, id));
+      XXH3_128bits_update(h, id, strlen(id) + 1);
+    }
+  }
+  *out = hash_text(XXH3_128bits_digest(h));
+out:
+  XXH3_freeState(h);
+  return st;
+}
+
+static json_t *command_line(int argc, char **argv) {
+  json_t *list = json_array();
+  for (int i = 0; i < argc; i++) json_array_append_new(list, json_string(argv[i]));
+  return list;
+}
+
+static int write_json(const char *path, const json_t *doc) {
+  int st = OK;
+  char *text = json_dumps(doc, JSON_INDENT(2));
+
+  NEED(text, E_NOMEM, "%s", path);
+  TRY(io_write_file(path, text, strlen(text)));
+out:
+  free(text);
+  return st;
+}
+
+int tr_record_write(const tr_record *r) {
+  int st = OK;
+  char path[IO_PATH_MAX];
+  json_t *doc = NULL, *data = NULL, *base = NULL;
+
+  TRY(io_path(path, "%s/config.yaml", r->run_dir));
+  TRY(io_write_file(path, r->config_text, strlen(r->config_text)));
+  TRY(hash_data(r->data, &data));
+  TRY(hash_base(r->config->model.path, &base));
+  doc = json_pack("{s:s, s:s, s:s, s:s, s:o, s:{s:o, s:O, s:O}, s:s?}", "version", tr_version(), "commit", tr_commit(),
+                  "libtorch", tchc_torch_version(), "device", r->device, "command", command_line(r->argc, r->argv),
+                  "hashes", "config", hash_text(XXH3_128bits(r->config_text, strlen(r->config_text))), "data", data,
+                  "base", base, "resumed_from", r->resumed_from);
+  NEED(doc, E_NOMEM, "run.json");
+  TRY(io_path(path, "%s/run.json", r->run_dir));
+  TRY(write_json(path, doc));
+out:
+  json_decref(doc);
+  json_decref(data);
+  json_decref(base);
+  return st;
+}

@@ -1,0 +1,26 @@
+/* trainer/record.h: config.yaml and run.json: what made this run folder. */
+#ifndef TRAINER_RECORD_H
+#define TRAINER_RECORD_H
+#include "configs/config.h"
+#include "trainer/bind.h"
+#include "trainer/network.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+typedef struct tr_record {
+  const char *run_dir;
+  const char *config_text;   /* merged config */
+  const cf_config *config;
+  const tr_data *data;
+  const char *device;        /* "cpu", or the GPU's name */
+  int argc;
+  char **argv;
+  const char *resumed_from;  /* checkpoint, or NULL */
+} tr_record;
+/* Hashes are XXH3-128: of the config's text, of the data sets' sample names, of the base model's files.
+ * Errors: E_DISK, E_IO, E_NOMEM, E_CKPT (a file of the base that cannot be read). */
+int tr_record_write(const tr_record *r);
+#ifdef __cplusplus
+}
+#endif
+#endif

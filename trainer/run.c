@@ -1,0 +1,406 @@
+#include "trainer/run.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "checkpoints/rundir.h"
+#include "trainer/bind.h"
+#include "trainer/device.h"
+#include "trainer/optimizer.h"
+#include "trainer/plan.h"
+#include "trainer/progress.h"
+#include "trainer/record.h"
+#include "trainer/schedule.h"
+#include "trainer/signals.h"
+#include "trainer/start.h"
+#include "trainer/step.h"
+#include "trainer/weights.h"
+
+typedef struct run {
+  const cf_config *c;
+  const tr_run_opts *o;
+  ck_rundir *dir;
+  tr_start start;
+  char *config_text;
+  tr_data data;
+  ds_loader *loader;
+  tr_network net;
+  tr_plan plan;
+  char device_name[128];
+  tr_stepper *stepper;
+  tr_optimizer *optimizer;
+  tr_progress progress;
+  io_file metrics;
+  ds_group **groups;       /* [plan.groups] of the step, NULL between steps */
+  int64_t step;            /* steps done */
+  int64_t saved;           /* step of the newest checkpoint, 0 for none */
+  int64_t nonfinite_row;   /* skipped steps in a row */
+} run;
+
+static double now_s(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- getting ready ---- */
+
+/* All that is read before the decoders are started: no torch call is made here. */
+static int open_inputs(run *r) {
+  int st = OK;
+  int largest[2];
+  ds_loader_opts lo;
+
+  TRY(tr_network_read(r->c, &r->net));
+  TRY(tr_data_open(r->c, &r->data));
+  TRY(tr_data_check_sizes(r->c, &r->data, md_vae_factor(&r->net.vae_config), largest));
+  TRY(tr_plan_make(r->c, &r->net, &r->data, largest, &r->plan));
+  tr_bind_loader(r->c, &lo);
+  TRY(ds_loader_open(&lo, r->data.entries, r->data.n, &r->loader));
+  NEED((r->groups = calloc((size_t)r->plan.groups, sizeof *r->groups)) != NULL, E_NOMEM, "groups");
+out:
+  return st;
+}
+
+static void step_options(const run *r, const ls_kind *loss, tr_step_opts *o) {
+  *o = (tr_step_opts){.group = r->plan.group,
+                      .groups = r->plan.groups,
+                      .unet_batch = r->plan.unet_batch,
+                      .decoder_batch = r->plan.decoder_batch,
+                      .timestep = (int)r->c->model.timestep,
+                      .noise = r->c->model.noise,
+                      .seed = r->c->run.seed,
+                      .loss = loss,
+                      .reference_loss = r->c->objective.reference,
+                      .drop_nan_groups = r->c->optim.nonfinite == CF_REFERENCE};
+}
+
+static int load_model(run *r) {
+  int st = OK;
+  tchc_device device;
+  tr_step_opts so;
+  const ls_kind *loss;
+
+  TRY(tr_bind_loss(r->c, &loss));
+  TRY(tr_device_open(r->c, &device, r->device_name, sizeof r->device_name));
+  TRY(tr_network_load(r->c, device, &r->net));
+  step_options(r, loss, &so);
+  TRY(tr_stepper_create(&so, &r->net, &r->stepper));
+  TRY(tr_optimizer_create(r->c, &r->net, &r->optimizer));
+out:
+  return st;
+}
+
+static int restore(run *r) {
+  int st = OK;
+  ck_state s = {0};
+
+  if (!r->start.checkpoint[0]) goto out;
+  TRY(tr_optimizer_state(r->optimizer, &s));
+  TRY(ck_load(r->start.checkpoint, &s, NULL));
+  NEED(s.seed == r->c->run.seed, E_CKPT, "%s: run.seed %llu, the config has %llu", r->start.checkpoint,
+       (unsigned long long)s.seed, (unsigned long long)r->c->run.seed);
+  TRY(tr_optimizer_restored(r->optimizer, &s));
+  r->step = s.step;
+  r->saved = s.step;
+  r->nonfinite_row = s.nonfinite_row;
+  log_info("going on from %s after step %lld", r->start.checkpoint, (long long)r->step);
+out:
+  return st;
+}
+
+/* The first thing that touches what the run folder holds. */
+static int open_records(run *r) {
+  int st = OK;
+  char path[IO_PATH_MAX];
+  const tr_record record = {ck_rundir_path(r->dir), r->config_text, r->c, &r->data, r->device_name, r->o->argc,
+                            r->o->argv, r->start.checkpoint[0] ? r->start.checkpoint : NULL};
+
+  TRY(tr_start_prepare(&r->start, r->dir));
+  TRY(io_path(path, "%s/log.txt", ck_rundir_path(r->dir)));
+  TRY(log_open_file(path));
+  TRY(tr_record_write(&record));
+  TRY(ck_metrics_open(r->dir, r->step, &r->metrics));
+out:
+  return st;
+}
+
+/* ---- a step ---- */
+
+static int next_groups(run *r) {
+  int st = OK;
+  const int factor = md_vae_factor(&r->net.vae_config);
+
+  for (int g = 0; g < r->plan.groups; g++) {
+    TRY(ds_loader_next(r->loader, &r->groups[g]));
+    TRY(tr_data_check_size(r->c, (size_t)r->groups[g]->dataset, r->groups[g]->H, r->groups[g]->W, factor));
+  }
+out:
+  return st;
+}
+
+static void release_groups(run *r) {
+  for (int g = 0; r->groups && g < r->plan.groups; g++) {
+    if (r->groups[g]) ds_loader_release(r->loader, r->groups[g]);
+    r->groups[g] = NULL;
+  }
+}
+
+/* Why a step makes no update; why[0] = 0: it does. */
+static void judge(const run *r, const tr_losses *l, const char *bad_gradient, char why[512]) {
+  why[0] = 0;
+  if (l->all_empty) snprintf(why, 512, "no group has a valid pixel");
+  for (int g = r->plan.groups - 1; g >= 0; g--)
+    if (!isfinite(l->group[g]))
+      snprintf(why, 512, "the loss of group %d (%s) is %g", g, r->groups[g]->id[0], l->group[g]);
+  if (!why[0] && bad_gradient) snprintf(why, 512, "the gradient of %s is not finite", bad_gradient);
+}
+
+/* Keeps the groups of a skipped step for looking at them. */
+static int dump_groups(const run *r, int64_t step) {
+  int st = OK;
+  char dir[IO_PATH_MAX], path[IO_PATH_MAX];
+
+  TRY(io_path(dir, "%s/nonfinite/step-%06lld", ck_rundir_path(r->dir), (long long)step));
+  TRY(io_make_dirs(dir));
+  for (int g = 0; g < r->plan.groups; g++) {
+    TRY(io_path(path, "%s/%06d.safetensors", dir, g));
+    TRY(ds_group_save(r->groups[g], path));
+  }
+out:
+  return st;
+}
+
+static double learning_rate(const cf_config *c, int64_t step) {
+  const int64_t decay = c->optim.decay_steps ? c->optim.decay_steps : c->optim.steps;
+  const tr_schedule kind = c->optim.schedule == CF_CONSTANT ? TR_CONSTANT : TR_EXPONENTIAL;
+  return c->optim.lr * tr_lr_factor(kind, step - 1, c->optim.warmup, decay, c->optim.final_ratio);
+}
+
+static int peak_bytes(const run *r, double *out) {
+  int st = OK;
+  struct rusage usage;
+  tchc_memory m;
+
+  if (r->net.device.type == TCHC_CPU) {
+    getrusage(RUSAGE_SELF, &usage);
+    *out = 1024.0 * (double)usage.ru_maxrss;
+    return OK;
+  }
+  TRY(tchc_memory_stats(r->net.device, &m));
+  *out = (double)m.allocated_peak;
+out:
+  return st;
+}
+
+static int write_metrics(run *r, const tr_metrics *m) {
+  int st = OK;
+  char *line = NULL;
+  size_t n;
+
+  TRY(tr_metrics_line(m, &line, &n));
+  TRY(io_write(&r->metrics, line, n));
+out:
+  free(line);
+  return st;
+}
+
+/* Gradient and update, or no update; fills all of m but the times. why: see judge. */
+static int compute(run *r, tr_metrics *m, char why[512]) {
+  int st = OK;
+  const tr_losses *l = NULL;
+  const char *bad = NULL;
+
+  TRY(tr_stepper_run(r->stepper, r->groups, &l));
+  TRY(tr_optimizer_norm(r->optimizer, &m->grad_norm, &bad));
+  judge(r, l, bad, why);
+  m->skipped = why[0] != 0;
+  if (!m->skipped) TRY(tr_optimizer_update(r->optimizer, m->lr, m->grad_norm));
+  m->loss = l->mean;
+  m->group_loss = l->group;
+  m->group_empty = l->empty;
+  for (int g = 0; g < r->plan.groups; g++)
+    if (l->dropped[g])
+      log_warn("step %lld: the loss of group %d (%s) is nan: it counts as 0", (long long)m->step, g,
+               r->groups[g]->id[0]);
+out:
+  return st;
+}
+
+static int note_skipped(run *r, int64_t step, const char *why) {
+  int st = OK;
+
+  r->nonfinite_row++;
+  log_warn("step %lld: %s: no update; its groups are in %s/nonfinite/step-%06lld", (long long)step, why,
+           ck_rundir_path(r->dir), (long long)step);
+  TRY(dump_groups(r, step));
+  NEED(r->nonfinite_row < r->c->optim.max_nonfinite, E_NUMERIC,
+       "step %lld: %s; %lld steps in a row made no update (optim.max_nonfinite)", (long long)step, why,
+       (long long)r->nonfinite_row);
+out:
+  return st;
+}
+
+static int one_step(run *r) {
+  int st = OK;
+  char why[512];
+  const double begin = now_s();
+  const int64_t step = r->step + 1;
+  tr_metrics m = {.step = step, .groups = r->plan.groups, .lr = learning_rate(r->c, step)};
+
+  TRY(next_groups(r));
+  m.data_wait = ds_loader_waited(r->loader);
+  TRY(compute(r, &m, why));
+  m.seconds = now_s() - begin;
+  m.samples_per_second = r->plan.groups * r->plan.group / m.seconds;
+  TRY(peak_bytes(r, &m.peak_bytes));
+  TRY(write_metrics(r, &m));
+  r->step = step;
+  tr_progress_step(&r->progress, &m, step == r->c->optim.steps);
+  if (why[0]) TRY(note_skipped(r, step, why));
+  else r->nonfinite_row = 0;
+out:
+  release_groups(r);
+  return st;
+}
+
+/* ---- saving ---- */
+
+static int save(run *r) {
+  int st = OK;
+  ck_state s = {0};
+
+  if (r->step == r->saved) goto out;
+  TRY(tr_optimizer_state(r->optimizer, &s));
+  s.step = r->step;
+  s.nonfinite_row = r->nonfinite_row;
+  s.seed = r->c->run.seed;
+  s.config = r->config_text;
+  /* the steps' lines must be on disk before a checkpoint says that they happened */
+  TRY(io_sync(&r->metrics));
+  TRY(ck_save(ck_rundir_path(r->dir), &s, (int)r->c->checkpoint.keep));
+  r->saved = r->step;
+  log_debug("step %lld saved", (long long)r->step);
+out:
+  return st;
+}
+
+static int stop(run *r, int sig) {
+  int st = OK;
+
+  TRY(save(r));
+  FAIL(E_STOPPED, "stopped by signal %d after step %lld of %lld; --resume goes on", sig, (long long)r->step,
+       (long long)r->c->optim.steps);
+out:
+  return st;
+}
+
+static int train(run *r) {
+  int st = OK, sig;
+  const int64_t every = r->c->checkpoint.every;
+
+  tr_progress_init(&r->progress, r->c->optim.steps);
+  TRY(ds_loader_seek(r->loader, r->step + 1));
+  while (r->step < r->c->optim.steps) {
+    if ((sig = tr_signal_seen())) TRY(stop(r, sig));
+    TRY(one_step(r));
+    if (every && r->step % every == 0) TRY(save(r));
+  }
+  TRY(save(r));
+  log_status_end();
+  if (ds_loader_bad_files(r->loader))
+    log_warn("%lld bad files were passed over", (long long)ds_loader_bad_files(r->loader));
+out:
+  return st;
+}
+
+static int export_model(run *r) {
+  int st = OK;
+  ck_state s = {0};
+
+  TRY(tr_optimizer_state(r->optimizer, &s));
+  s.step = r->step;
+  TRY(tr_weights_export(r->c, &r->net, &s, ck_rundir_path(r->dir)));
+out:
+  return st;
+}
+
+/* ---- the whole ---- */
+
+static void close_run(run *r) {
+  release_groups(r);
+  if (r->metrics.fd >= 0) (void)io_close(&r->metrics);
+  tr_optimizer_destroy(&r->optimizer);
+  tr_stepper_destroy(&r->stepper);
+  tr_network_fini(&r->net);
+  ds_loader_close(&r->loader);
+  tr_data_close(&r->data);
+  free(r->groups);
+  free(r->config_text);
+  ck_rundir_close(&r->dir);
+}
+
+int tr_run(const cf_config *c, const tr_run_opts *o) {
+  int st = OK;
+  run r = {.c = c, .o = o, .metrics = {.fd = -1}};
+
+  TRY(tr_bind_supported(c));
+  TRY(cf_to_yaml(c, &r.config_text));
+  TRY(ck_rundir_open(c->run.dir, &r.dir));
+  TRY(tr_start_decide(c, r.dir, o->resume, o->force, &r.start));
+  if (r.start.finished) {
+    log_info("%s: finished already, its weights are in %s/model", c->run.dir, c->run.dir);
+    goto out;
+  }
+  TRY(open_inputs(&r));
+  TRY(tr_signals_install());
+  TRY(load_model(&r));
+  TRY(restore(&r));
+  TRY(open_records(&r));
+  TRY(train(&r));
+  TRY(export_model(&r));
+out:
+  close_run(&r);
+  return st;
+}
+
+/* Through a decoder process, as in training: a damaged file must not end the check. */
+static int decode_one(const cf_config *c, tr_data *d, int i) {
+  int st = OK;
+  ds_loader_opts lo;
+  ds_loader *loader = NULL;
+  ds_group *g = NULL;
+
+  tr_bind_loader(c, &lo);
+  lo.groups_per_step = lo.workers = 1;
+  TRY(ds_loader_open(&lo, &d->entries[i], 1, &loader));
+  TRY(ds_loader_seek(loader, 1));
+  TRY(ds_loader_next(loader, &g));
+  ds_loader_release(loader, g);
+out:
+  ds_loader_close(&loader);
+  return st;
+}
+
+int tr_run_dry(const cf_config *c, FILE *f) {
+  int st = OK, largest[2];
+  const ls_kind *loss;
+  run r = {.c = c, .metrics = {.fd = -1}};
+
+  TRY(tr_bind_supported(c));
+  TRY(tr_bind_loss(c, &loss));
+  TRY(tr_network_read(c, &r.net));
+  TRY(tr_data_open(c, &r.data));
+  TRY(tr_data_check_sizes(c, &r.data, md_vae_factor(&r.net.vae_config), largest));
+  for (int i = 0; i < r.data.n; i++) TRY(decode_one(c, &r.data, i));
+  TRY(tr_plan_make(c, &r.net, &r.data, largest, &r.plan));
+  TRY(cf_print(c, f));
+  tr_plan_print(&r.plan, c, &r.net, &r.data, f);
+out:
+  close_run(&r);
+  return st;
+}

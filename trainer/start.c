@@ -1,0 +1,125 @@
+#include "trainer/start.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "checkpoints/state.h"
+
+/* Is the checkpoint one of this run folder's own? */
+static bool belongs(const char *checkpoint, const char *run_dir) {
+  char own[IO_PATH_MAX], *a = NULL, *b = NULL;
+  bool inside = false;
+
+  if (io_path(own, "%s/checkpoints", run_dir) == OK && (a = realpath(own, NULL)) && (b = realpath(checkpoint, NULL)))
+    inside = !strncmp(a, b, strlen(a)) && b[strlen(a)] == '/';
+  free(a);
+  free(b);
+  return inside;
+}
+
+/* path: a checkpoint folder, or a run folder whose newest checkpoint is meant. */
+static int find_named(const char *path, const ck_rundir *dir, char checkpoint[IO_PATH_MAX]) {
+  int st = OK;
+  char manifest[IO_PATH_MAX];
+  bool found = true;
+
+  NEED(io_is_dir(path), E_CKPT, "--resume=%s: no such folder", path);
+  TRY(io_path(manifest, "%s/manifest.json", path));
+  if (io_exists(manifest)) TRY(io_path(checkpoint, "%s", path));
+  else TRY(ck_latest(path, checkpoint, &found));
+  NEED(found, E_CKPT, "--resume=%s: neither a checkpoint nor a run folder with one", path);
+  NEED(belongs(checkpoint, ck_rundir_path(dir)) || !ck_rundir_used(dir), E_CKPT,
+       "--resume=%s: a checkpoint of another run, but %s holds a run of its own", path, ck_rundir_path(dir));
+out:
+  return st;
+}
+
+/* A checkpoint's config against the one of this call. */
+static int compare_configs(const cf_config *c, const char *checkpoint, bool force) {
+  int st = OK;
+  char path[IO_PATH_MAX];
+  cf_config *was = NULL;
+  char *lines = NULL;
+  bool matters = false;
+
+  TRY(io_path(path, "%s/config.yaml", checkpoint));
+  TRY_AS(E_CKPT, cf_load(path, NULL, 0, false, &was), "%s: its config", checkpoint);
+  TRY(cf_diff(was, c, &lines, &matters));
+  if (matters && !force)
+    FAIL(E_CONFIG, "%s was made with other settings; put them back, choose another run.dir, or add --force:\n%s",
+         checkpoint, lines);
+  if (*lines) log_info("settings that differ from %s:\n%s", checkpoint, lines);
+out:
+  free(lines);
+  cf_free(&was);
+  return st;
+}
+
+static int decide_auto(const cf_config *c, const ck_rundir *dir, tr_start *s) {
+  int st = OK;
+  bool found = false;
+
+  TRY(ck_latest(ck_rundir_path(dir), s->checkpoint, &found));
+  if (found) TRY(ck_step(s->checkpoint, &s->step));
+  else s->checkpoint[0] = 0;
+  s->finished = ck_rundir_finished(dir) && (!found || s->step >= c->optim.steps);
+  s->leftovers = !found && !s->finished;
+out:
+  return st;
+}
+
+int tr_start_decide(const cf_config *c, const ck_rundir *dir, const char *resume, bool force, tr_start *out) {
+  int st = OK;
+  tr_start s = {0};
+
+  if (!resume) {
+    NEED(!ck_rundir_used(dir), E_CKPT,
+         "run.dir: %s holds a run already: --resume goes on with it, another run.dir starts a new one",
+         ck_rundir_path(dir));
+  } else if (!strcmp(resume, "auto")) {
+    TRY(decide_auto(c, dir, &s));
+  } else {
+    s.named = true;
+    TRY(find_named(resume, dir, s.checkpoint));
+    TRY(ck_step(s.checkpoint, &s.step));
+  }
+  if (s.checkpoint[0] && !s.finished) TRY(compare_configs(c, s.checkpoint, force));
+  *out = s;
+out:
+  return st;
+}
+
+/* Checkpoints of a future that is not going to happen again would be taken for the newest. */
+static int remove_newer(const char *run_dir, int64_t step) {
+  int st = OK;
+  char folder[IO_PATH_MAX], path[IO_PATH_MAX], **names = NULL;
+  size_t n = 0;
+
+  TRY(io_path(folder, "%s/checkpoints", run_dir));
+  if (!io_is_dir(folder)) goto out;
+  TRY(io_list_dir(folder, &names, &n));
+  for (size_t i = 0; i < n; i++) {
+    if (strncmp(names[i], "step-", 5) || strtoll(names[i] + 5, NULL, 10) <= step) continue;
+    TRY(io_path(path, "%s/%s", folder, names[i]));
+    log_warn("%s: newer than the step to go on from: removed", path);
+    TRY(io_remove_tree(path));
+  }
+out:
+  io_free_names(&names, n);
+  return st;
+}
+
+int tr_start_prepare(const tr_start *s, ck_rundir *dir) {
+  int st = OK;
+  char model[IO_PATH_MAX];
+
+  if (s->leftovers) TRY(ck_rundir_clear(dir));
+  if (!s->checkpoint[0]) goto out;
+  TRY(io_path(model, "%s/model", ck_rundir_path(dir)));
+  TRY(io_remove_tree(model));
+  if (s->named) TRY(remove_newer(ck_rundir_path(dir), s->step));
+out:
+  return st;
+}
