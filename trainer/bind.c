@@ -1,6 +1,7 @@
 #include "trainer/bind.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 /* One thing a key can ask for that comes with a later version. */
 typedef struct later { bool asked; const char *key, *what; } later;
@@ -97,11 +98,17 @@ out:
   return st;
 }
 
+/* Decoders beside the trainer, which is busy with one core at least; more than 16 have never been of use. */
+static int auto_workers(void) {
+  const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  return cores <= 3 ? 2 : cores <= 17 ? (int)cores - 1 : 16;
+}
+
 void tr_bind_loader(const cf_config *c, ds_loader_opts *o) {
   *o = (ds_loader_opts){.seed = c->run.seed,
                         .group = (int)c->optim.group,
                         .groups_per_step = (int)(c->optim.batch / c->optim.group),
-                        .workers = (int)c->loader.workers,
+                        .workers = c->loader.workers ? (int)c->loader.workers : auto_workers(),
                         .timeout_s = c->loader.timeout};
 }
 

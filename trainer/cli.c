@@ -5,44 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "configs/schema.h"
+
 enum { MAX_OPTIONS = 16, MAX_WORD = 48, HELP_ID = 1000 };
 
-static int min3(int a, int b, int c) {
-  const int ab = a < b ? a : b;
-  return ab < c ? ab : c;
-}
-
-/* Levenshtein distance of two short words; longer ones count as far apart. */
-static int distance(const char *a, const char *b) {
-  const size_t n = strlen(a), m = strlen(b);
-  int row[MAX_WORD + 1];
-
-  if (n > MAX_WORD || m > MAX_WORD) return MAX_WORD;
-  for (size_t j = 0; j <= m; j++) row[j] = (int)j;
-  for (size_t i = 1; i <= n; i++) {
-    int diagonal = row[0];
-    row[0] = (int)i;
-    for (size_t j = 1; j <= m; j++) {
-      const int up = row[j];
-      row[j] = min3(up + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
-      diagonal = up;
-    }
-  }
-  return row[m];
-}
-
 const char *cli_nearest(const char *word, const char *const *names) {
-  const char *best = NULL;
-  int least = 4; /* more than three letters apart is no typing error */
-
-  for (; *names; names++) {
-    const int d = distance(word, *names);
-    if (d < least && d < (int)strlen(*names)) {
-      least = d;
-      best = *names;
-    }
-  }
-  return best;
+  for (; *names; names++)
+    if (cf_is_near(word, *names)) return *names;
+  return NULL;
 }
 
 static size_t count_options(const cli_option *o) {

@@ -43,7 +43,7 @@ int cli_parse(const cli_command *c, int argc, char **argv, void *args, bool *hel
 /* Frees the lists in args. */
 void cli_args_fini(const cli_command *c, void *args);
 void cli_print_help(const cli_command *c, FILE *f);
-/* The name nearest to `word` in a NULL-ended list, or NULL when none is near. */
+/* A name of a NULL-ended list that `word` may be a mistyped form of, or NULL. */
 const char *cli_nearest(const char *word, const char *const *names);
 #ifdef __cplusplus
 }

@@ -1,0 +1,15 @@
+/* trainer/describe.h: what a folder is, in a few lines: a model, a checkpoint, a run. */
+#ifndef TRAINER_DESCRIBE_H
+#define TRAINER_DESCRIBE_H
+#include <stdio.h>
+
+#include "base/err.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* Errors: E_CKPT: none of these, or one that does not read. */
+int tr_describe_folder(const char *path, FILE *f);
+#ifdef __cplusplus
+}
+#endif
+#endif
