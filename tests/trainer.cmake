@@ -1,2 +1,9 @@
-e2eft_test(tr_schedule_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/tr_schedule_test.c ${CMAKE_SOURCE_DIR}/trainer/schedule.c
-           LINK base LABELS golden)
+foreach(name cli noise pack metrics)
+  e2eft_test(tr_${name}_test LINK trainer)
+endforeach()
+e2eft_test(tr_schedule_test LINK trainer LABELS golden)
+# these run the program: $E2EFT
+foreach(name golden invariance resume modes nonfinite badinput bf16)
+  e2eft_test(tr_${name}_test LINK base PkgConfig::JANSSON TIMEOUT 600)
+  add_dependencies(tr_${name}_test e2eft)
+endforeach()

@@ -68,7 +68,7 @@ static int pyramid(tr_noise_at at, int B, int C, int H, int W, float *out) {
   NEED((level = malloc(sizeof *level * n * (size_t)B)) != NULL, E_NOMEM, "noise: %d x %zu floats", B, n);
   gaussian(at, "noise", B, n, out);
   for (int i = 0; i < LEVELS; i++) {
-    char name[16];
+    char name[32];
     /* sizes shrink from the level before, so the source's pyramid ends after three or four levels */
     const double r = pow(rng_uniform(&shrink, (uint64_t)i) * 2 + 2, i);
     h = (int)fmax(1, h / r);

@@ -1,0 +1,150 @@
+/* A run that stopped and went on is the run that did not stop, bit for bit; what a run folder refuses. */
+#include "tests/support/runs.h"
+
+/* Everything that a checkpoint has to carry is in use: EMA, a skipped step would be too. */
+#define COMMON "-s", "optim.ema=0.9", "-s", "checkpoint.every=2", "-s", "checkpoint.keep=0"
+
+static void expect_same_run(void **state, const char *a, const char *b) {
+  const char *const files[] = {RUNS_UNET, "checkpoints/step-000008/weights.safetensors",
+                               "checkpoints/step-000008/adam_m.safetensors", "checkpoints/step-000008/adam_v.safetensors",
+                               "checkpoints/step-000008/ema.safetensors"};
+  runs_same_metrics(tmpdir_at(state, "%s", a), tmpdir_at(state, "%s", b), 0);
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+    runs_same_weights(tmpdir_at(state, "%s/%s", a, files[i]), tmpdir_at(state, "%s/%s", b, files[i]));
+}
+
+static void stop_and_resume(void **state, const char *precision) {
+  const char *config = runs_config(state, "depth"), *straight = tmpdir_at(state, "straight"), *halves = tmpdir_at(state, "halves");
+  const char *chain = tmpdir_at(state, "chain");
+
+  RUNS_TRAIN(0, config, straight, COMMON, "-s", precision);
+  RUNS_TRAIN(0, config, halves, COMMON, "-s", precision, "-s", "optim.steps=3");
+  RUNS_TRAIN(0, config, halves, COMMON, "-s", precision, "--resume");
+  expect_same_run(state, "straight", "halves");
+  RUNS_TRAIN(0, config, chain, COMMON, "-s", precision, "-s", "optim.steps=1", "--resume=auto");
+  RUNS_TRAIN(0, config, chain, COMMON, "-s", precision, "-s", "optim.steps=4", "--resume=auto");
+  RUNS_TRAIN(0, config, chain, COMMON, "-s", precision, "-s", "optim.steps=7", "--resume=auto");
+  RUNS_TRAIN(0, config, chain, COMMON, "-s", precision, "--resume=auto");
+  expect_same_run(state, "straight", "chain");
+}
+
+static void fp32_goes_on_bit_for_bit(void **state) { stop_and_resume(state, "run.precision=fp32"); }
+static void bf16_goes_on_bit_for_bit(void **state) { stop_and_resume(state, "run.precision=bf16"); }
+
+/* Back to an older checkpoint: newer ones and lines are given up, the rest comes again. */
+static void an_older_checkpoint_can_be_chosen(void **state) {
+  const char *config = runs_config(state, "depth");
+
+  RUNS_TRAIN(0, config, tmpdir_at(state, "a"), COMMON);
+  RUNS_TRAIN(0, config, tmpdir_at(state, "b"), COMMON);
+  char resume[IO_PATH_MAX];
+  snprintf(resume, sizeof resume, "--resume=%.4000s", tmpdir_at(state, "b/checkpoints/step-000004"));
+  RUNS_TRAIN(0, config, tmpdir_at(state, "b"), COMMON, resume);
+  expect_same_run(state, "a", "b");
+}
+
+/* Waits until the run has written n lines of metrics. */
+static void wait_for_lines(const char *dir, int n, double limit) {
+  const double end = program_now() + limit;
+  char path[IO_PATH_MAX], *text = NULL;
+  size_t size;
+
+  check_ok(io_path(path, "%s/metrics.jsonl", dir));
+  for (int lines = 0; lines < n; program_nap()) {
+    if (program_now() > end) fail_msg("%s: no %d lines after %g s", path, n, limit);
+    if (!io_exists(path) || io_read_file(path, 1 << 20, &text, &size) != OK) continue;
+    lines = 0;
+    for (size_t i = 0; i < size; i++) lines += text[i] == '\n';
+    free(text);
+  }
+}
+
+static program start(const char *config, const char *dir, const char *steps) {
+  char set[IO_PATH_MAX], set_steps[64];
+  snprintf(set, sizeof set, "run.dir=%.4000s", dir);
+  snprintf(set_steps, sizeof set_steps, "optim.steps=%s", steps);
+  return program_start_v((const char *[]){"train", config, "-s", set, "-s", set_steps, "--resume=auto", NULL});
+}
+
+static void signals_save_and_resume(void **state) {
+  const char *config = runs_config(state, "depth"), *dir = tmpdir_at(state, "stopped");
+  const int signals[] = {SIGTERM, SIGINT, SIGUSR1};
+
+  RUNS_TRAIN(0, config, tmpdir_at(state, "straight"), "-s", "optim.steps=40");
+  for (int i = 0; i < 3; i++) {
+    program p = start(config, dir, "40");
+    wait_for_lines(dir, 3 * (i + 1), 60);
+    kill(-p.pid, signals[i]); /* as a terminal or a batch system does: the decoders get it too */
+    program_wait(&p, 60);
+    program_expect_error(&p, 75, "stopped by signal");
+    program_free(&p);
+  }
+  RUNS_TRAIN(0, config, dir, "-s", "optim.steps=40", "--resume=auto");
+  runs_same_metrics(tmpdir_at(state, "straight"), dir, 0);
+  runs_same_weights(tmpdir_at(state, "straight/" RUNS_UNET), tmpdir_at(state, "stopped/" RUNS_UNET));
+}
+
+static void killed_runs_start_over_or_go_on(void **state) {
+  const char *config = runs_config(state, "depth"), *dir = tmpdir_at(state, "killed");
+
+  RUNS_TRAIN(0, config, tmpdir_at(state, "straight"), "-s", "optim.steps=20");
+  program p = start(config, dir, "20"); /* no checkpoint before the end */
+  wait_for_lines(dir, 2, 60);
+  kill(p.pid, SIGKILL);
+  program_wait(&p, 60);
+  program_free(&p);
+  RUNS_TRAIN(4, config, dir, "-s", "optim.steps=20");
+  RUNS_TRAIN(0, config, dir, "-s", "optim.steps=20", "--resume=auto");
+  runs_same_metrics(tmpdir_at(state, "straight"), dir, 0);
+}
+
+static void used_folders_are_refused(void **state) {
+  const char *config = runs_config(state, "depth"), *dir = tmpdir_at(state, "run");
+
+  RUNS_TRAIN(0, config, dir, "-s", "optim.steps=1");
+  program p = runs_train(4, config, dir, "-s", "optim.steps=1", NULL);
+  program_expect_error(&p, 4, "holds a run already");
+  program_free(&p);
+  p = runs_train(0, config, dir, "-s", "optim.steps=1", "--resume=auto", NULL);
+  assert_non_null(strstr(p.err, "finished"));
+  program_free(&p);
+  p = runs_train(4, config, tmpdir_at(state, "none"), "--resume=nowhere", NULL);
+  program_expect_error(&p, 4, "nowhere");
+  program_free(&p);
+}
+
+static void settings_that_matter_are_refused(void **state) {
+  const char *config = runs_config(state, "depth"), *dir = tmpdir_at(state, "run");
+
+  RUNS_TRAIN(0, config, dir, "-s", "optim.steps=2");
+  program p = runs_train(2, config, dir, "-s", "optim.lr=1e-3", "--resume", NULL);
+  program_expect_error(&p, 2, "optim.lr: 0.0003 -> 0.001");
+  program_free(&p);
+  RUNS_TRAIN(0, config, dir, "-s", "optim.lr=1e-3", "-s", "optim.steps=3", "--resume", "--force");
+  RUNS_TRAIN(0, config, dir, "-s", "optim.lr=1e-3", "-s", "optim.steps=4", "--resume", "-s", "loader.workers=2");
+}
+
+static void one_trainer_a_folder(void **state) {
+  const char *config = runs_config(state, "depth"), *dir = tmpdir_at(state, "run");
+  program first = start(config, dir, "400");
+
+  wait_for_lines(dir, 1, 60);
+  program second = start(config, dir, "400");
+  program_wait(&second, 60);
+  program_expect_error(&second, 4, "run");
+  program_free(&second);
+  kill(first.pid, SIGTERM);
+  program_wait(&first, 60);
+  program_expect(&first, 75);
+  program_free(&first);
+}
+
+#define IN_FOLDER(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      IN_FOLDER(fp32_goes_on_bit_for_bit),         IN_FOLDER(bf16_goes_on_bit_for_bit),
+      IN_FOLDER(an_older_checkpoint_can_be_chosen), IN_FOLDER(signals_save_and_resume),
+      IN_FOLDER(killed_runs_start_over_or_go_on),  IN_FOLDER(used_folders_are_refused),
+      IN_FOLDER(settings_that_matter_are_refused), IN_FOLDER(one_trainer_a_folder)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
