@@ -21,8 +21,11 @@ typedef struct program {
   int status;      /* exit status, or 128 + signal, as a shell has it */
 } program;
 
-/* args NULL-ended, without the program's name, which is $E2EFT. */
-static inline program program_start_v(const char *const *args) {
+enum { PROGRAM_UNPREPARED = 99 }; /* status when `prepare` failed */
+
+/* args NULL-ended, without the program's name, which is $E2EFT. prepare(ctx), when there is one, runs in the child
+ * before the program does; it returns 0 or the program is not started. */
+static inline program program_start_in(int (*prepare)(const void *), const void *ctx, const char *const *args) {
   program p = {.files = {tmpfile(), tmpfile()}};
   const char *binary = getenv("E2EFT"), *argv[PROGRAM_ARGS] = {binary};
   int n = 1;
@@ -36,6 +39,7 @@ static inline program program_start_v(const char *const *args) {
     setpgid(0, 0);
     dup2(fileno(p.files[0]), STDOUT_FILENO);
     dup2(fileno(p.files[1]), STDERR_FILENO);
+    if (prepare && prepare(ctx)) _exit(PROGRAM_UNPREPARED);
     execv(binary, (char *const *)argv);
     _exit(127);
   }
@@ -43,6 +47,8 @@ static inline program program_start_v(const char *const *args) {
   setpgid(p.pid, p.pid);
   return p;
 }
+
+static inline program program_start_v(const char *const *args) { return program_start_in(NULL, NULL, args); }
 
 static inline char *program_text(FILE *f) {
   const long n = (fseek(f, 0, SEEK_END), ftell(f));
