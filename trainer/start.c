@@ -1,6 +1,5 @@
 #include "trainer/start.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,35 +90,27 @@ out:
   return st;
 }
 
-/* Checkpoints of a future that is not going to happen again would be taken for the newest. */
-static int remove_newer(const char *run_dir, int64_t step) {
+/* Weights of an earlier end must not make a later one look finished: out of the way first, then removed. */
+static int remove_model(const char *run_dir) {
   int st = OK;
-  char folder[IO_PATH_MAX], path[IO_PATH_MAX], **names = NULL;
-  size_t n = 0;
+  char model[IO_PATH_MAX], aside[IO_PATH_MAX];
 
-  TRY(io_path(folder, "%s/checkpoints", run_dir));
-  if (!io_is_dir(folder)) goto out;
-  TRY(io_list_dir(folder, &names, &n));
-  for (size_t i = 0; i < n; i++) {
-    if (strncmp(names[i], "step-", 5) || strtoll(names[i] + 5, NULL, 10) <= step) continue;
-    TRY(io_path(path, "%s/%s", folder, names[i]));
-    log_warn("%s: newer than the step to go on from: removed", path);
-    TRY(io_remove_tree(path));
-  }
+  TRY(io_path(model, "%s/model", run_dir));
+  TRY(io_path(aside, "%s/model.tmp", run_dir));
+  if (!io_exists(model)) goto out;
+  TRY(io_remove_tree(aside));
+  TRY(io_rename(model, aside));
+  TRY(io_remove_tree(aside));
 out:
-  io_free_names(&names, n);
   return st;
 }
 
 int tr_start_prepare(const tr_start *s, ck_rundir *dir) {
   int st = OK;
-  char model[IO_PATH_MAX];
 
   if (s->leftovers) TRY(ck_rundir_clear(dir));
-  if (!s->checkpoint[0]) goto out;
-  TRY(io_path(model, "%s/model", ck_rundir_path(dir)));
-  TRY(io_remove_tree(model));
-  if (s->named) TRY(remove_newer(ck_rundir_path(dir), s->step));
+  if (s->checkpoint[0]) TRY(remove_model(ck_rundir_path(dir)));
+  if (s->named) TRY(ck_drop_after(ck_rundir_path(dir), s->step));
 out:
   return st;
 }
