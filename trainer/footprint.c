@@ -42,8 +42,10 @@ int64_t tr_footprint_unet(const md_unet_config *c, int h, int w, bool recompute)
       if (c->down_attention[i]) add_transformer(&t, out, hs[i] * ws[i], c->transformer_layers[i]);
     }
   }
-  add_resnet(&t, before, before, 2 * hs[last] * ws[last], false);
-  if (c->mid_attention) add_transformer(&t, before, hs[last] * ws[last], c->transformer_layers[last]);
+  if (c->mid_block != MD_MID_NONE) add_resnet(&t, before, before, hs[last] * ws[last], false);
+  if (c->mid_block == MD_MID_CROSS_ATTN) add_resnet(&t, before, before, hs[last] * ws[last], false);
+  if (c->mid_block == MD_MID_CROSS_ATTN)
+    add_transformer(&t, before, hs[last] * ws[last], c->transformer_layers[last]);
   for (int i = last; i >= 0; i--) {
     const int64_t out = c->block_out_channels[i];
     for (int j = 0; j <= c->layers_per_block[i]; j++, before = out) {
