@@ -49,7 +49,7 @@ int md_params_train(md_params *p, tchc_tensor *grads);
 /* Reads DIR/STEM.safetensors, or the shards that DIR/STEM.safetensors.index.json lists, or, where neither is, the same of
  * the variant fp16 (a log line says so); F32, F16, BF16. Errors: E_CKPT, all of them naming file and tensor: missing,
  * unexpected (up to 8 named), wrong shape (wanted, found), wrong type, cut file, missing shard, shard without a tensor
- * that the index says it has. */
+ * that the index says it has. Without md_params_allocate before it, only names, types and shapes are checked. */
 typedef struct md_spelling {
   const char *now, *before; /* parts of a name */
 } md_spelling;

@@ -174,7 +174,7 @@ int md_unet_load(const md_unet_config *cfg, const char *dir, bool keep_bias, md_
 
   (void)cfg;
   TRY(md_params_load(p, &o));
-  if (widened && !keep_bias) TRY(halve_bias(p));
+  if (widened && !keep_bias && md_params_flat(p)) TRY(halve_bias(p));
 out:
   return st;
 }

@@ -198,6 +198,7 @@ static bool same_shape(const md_param *m, const st_tensor *t) {
 
 static int load_one(md_params *p, int i, const md_load_opts *o, const found *f) {
   int st = OK;
+  const bool check_only = !md_params_flat(p);
   const md_param *m = md_params_at(p, i);
   const st_tensor *t = f->tensor;
   const char *path = st_path(f->file);
@@ -205,12 +206,13 @@ static int load_one(md_params *p, int i, const md_load_opts *o, const found *f) 
 
   NEED(t->dtype == ST_F32 || t->dtype == ST_F16 || t->dtype == ST_BF16, E_CKPT, "%s: %s: wanted F32, F16 or BF16, found %s",
        path, t->name, st_dtype_name(t->dtype));
+  if (check_only && same_shape(m, t)) goto out;
   NEED((values = malloc((size_t)m->numel * sizeof *values + 1)) != NULL, E_NOMEM, "%s: %s", path, t->name);
   if (same_shape(m, t)) TRY_AS(E_CKPT, st_to_f32(t, values), "%s", path);
   else
     NEED(o->adapt && o->adapt(o->adapt_ctx, m, t, values), E_CKPT, "%s: %s: wanted %s, found %s", path, t->name,
          st_shape_text(m->ndim, m->shape), st_shape_text(t->ndim, t->shape));
-  TRY(md_params_put(p, i, values));
+  if (!check_only) TRY(md_params_put(p, i, values));
 out:
   free(values);
   return st;

@@ -9,7 +9,6 @@ static void check_trajectory(const char *dir, const char *task) {
   snprintf(name, sizeof name, "train/%s.trajectory.safetensors", task);
   st_file *g = golden_open(name);
   double *loss = golden_f64(g, "loss", &nloss), *norm = golden_f64(g, "grad_norm", &nnorm), *lr = golden_f64(g, "lr", NULL);
-  const double loss_rel = runs_tolerance(name, "loss_rel", NULL), norm_rel = runs_tolerance(name, "grad_norm_rel", NULL);
 
   assert_int_equal(runs_metrics(dir, lines), nnorm);
   for (size_t i = 0; i < nnorm; i++) {
@@ -19,14 +18,14 @@ static void check_trajectory(const char *dir, const char *task) {
     for (int j = 0; j < lines[i].groups; j++) {
       const double want = loss[i * (nloss / nnorm) + (size_t)j], got = lines[i].group[j];
       sum += want;
-      if (isnan(got) ? want != 0 : !(fabs(got - want) <= loss_rel * fabs(want)))
+      if (isnan(got) ? want != 0 : !(fabs(got - want) <= runs_loss_rel * fabs(want)))
         fail_msg("step %zu, group %d: loss %.9g, %.9g wanted", i + 1, j, got, want);
     }
     sum /= lines[i].groups;
-    if (!(fabs(lines[i].loss - sum) <= loss_rel * sum)) fail_msg("step %zu: loss %.9g, %.9g wanted", i + 1, lines[i].loss, sum);
-    if (!(fabs(lines[i].grad_norm - norm[i]) <= norm_rel * norm[i]))
+    if (!(fabs(lines[i].loss - sum) <= runs_loss_rel * sum)) fail_msg("step %zu: loss %.9g, %.9g wanted", i + 1, lines[i].loss, sum);
+    if (!(fabs(lines[i].grad_norm - norm[i]) <= runs_norm_rel * norm[i]))
       fail_msg("step %zu: grad_norm %.9g, %.9g wanted", i + 1, lines[i].grad_norm, norm[i]);
-    if (!(fabs(lines[i].lr - lr[i]) <= runs_tolerance(name, "lr_rel", NULL) * lr[i]))
+    if (!(fabs(lines[i].lr - lr[i]) <= runs_lr_rel * lr[i]))
       fail_msg("step %zu: lr %.17g, %.17g wanted", i + 1, lines[i].lr, lr[i]);
   }
   free(loss);

@@ -50,7 +50,8 @@ static inline program program_start_in(int (*prepare)(const void *), const void 
 
 static inline program program_start_v(const char *const *args) { return program_start_in(NULL, NULL, args); }
 
-static inline char *program_text(FILE *f) {
+static inline char *program_text(FILE **fp) {
+  FILE *f = *fp;
   const long n = (fseek(f, 0, SEEK_END), ftell(f));
   char *text = malloc((size_t)n + 1);
 
@@ -58,6 +59,7 @@ static inline char *program_text(FILE *f) {
   rewind(f);
   text[fread(text, 1, (size_t)n, f)] = 0;
   fclose(f);
+  *fp = NULL;
   return text;
 }
 
@@ -83,8 +85,8 @@ static inline void program_wait(program *p, double limit) {
     program_nap();
   }
   p->status = WIFEXITED(ws) ? WEXITSTATUS(ws) : 128 + WTERMSIG(ws);
-  p->out = program_text(p->files[0]);
-  p->err = program_text(p->files[1]);
+  p->out = program_text(&p->files[0]);
+  p->err = program_text(&p->files[1]);
   if (late) fail_msg("still running after %g s; stderr: %s", limit, p->err);
 }
 
