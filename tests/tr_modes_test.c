@@ -94,7 +94,7 @@ static void dry_run_writes_nothing(void **state) {
 }
 
 static void what_comes_later_says_so(void **state) {
-  const char *const sets[] = {"model.task=joint", "model.family=geowizard", "objective.kind=diffusion", "validate.every=10",
+  const char *const sets[] = {"model.family=geowizard", "objective.kind=diffusion", "validate.every=10",
                               "log.tensorboard=true"};
 
   for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {

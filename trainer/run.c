@@ -10,6 +10,7 @@
 #include "checkpoints/rundir.h"
 #include "trainer/bind.h"
 #include "trainer/device.h"
+#include "trainer/model_export.h"
 #include "trainer/optimizer.h"
 #include "trainer/plan.h"
 #include "trainer/progress.h"
@@ -18,7 +19,6 @@
 #include "trainer/signals.h"
 #include "trainer/start.h"
 #include "trainer/step.h"
-#include "trainer/weights.h"
 
 typedef struct run {
   const cf_config *c;
@@ -324,7 +324,7 @@ static int export_model(run *r) {
 
   TRY(tr_optimizer_state(r->optimizer, &s));
   s.step = r->step;
-  TRY(tr_weights_export(r->c, &r->net, &s, ck_rundir_path(r->dir)));
+  TRY(tr_model_export(r->c, &r->net, &s, ck_rundir_path(r->dir)));
 out:
   return st;
 }

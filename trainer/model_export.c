@@ -1,4 +1,4 @@
-#include "trainer/weights.h"
+#include "trainer/model_export.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@ static st_tensor *tensors_of(const ck_state *s) {
   return t;
 }
 
-int tr_weights_export(const cf_config *c, const tr_network *net, const ck_state *s, const char *run_dir) {
+int tr_model_export(const cf_config *c, const tr_network *net, const ck_state *s, const char *run_dir) {
   int st = OK;
   char out[IO_PATH_MAX], step[24], timestep[24];
   const char *const noises[] = {[CF_ZEROS] = "zeros", [CF_GAUSSIAN] = "gaussian", [CF_PYRAMID] = "pyramid",
