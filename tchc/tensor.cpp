@@ -59,14 +59,6 @@ int64_t dim_index(const tchc_tensor *t, int dim) {
   return i >= 0 && i < n ? i : -1;
 }
 
-// Number of elements; an overflow is an error.
-int64_t count(at::IntArrayRef sizes) {
-  int64_t n = 1;
-  for (const int64_t s : sizes)
-    need(s >= 0 && !__builtin_mul_overflow(n, s, &n), E_SHAPE, "a size is negative or the tensor too large");
-  return n;
-}
-
 void check_bytes(const at::Tensor &t, const void *host, size_t nbytes) {
   if (t.nbytes() != nbytes)
     throw Failure(E_SHAPE, c10::str("the tensor has ", t.nbytes(), " bytes, the buffer ", nbytes));
@@ -83,12 +75,13 @@ int tchc_from_blob(void *data, const int64_t *sizes, int ndim, tchc_dtype dt, vo
   Context owner(ctx, free_fn);
   return guarded("from_blob", [&] {
     need(out != nullptr, E_FAIL, "NULL result pointer");
-    need(data || count(dims(sizes, ndim)) == 0, E_FAIL, "NULL data");
     at::TensorMaker maker = at::for_blob(data, dims(sizes, ndim));
     maker.options(options(dt, TCHC_CPU_DEVICE)).target_device(at::kCPU);
     // in a box of our own: torch calls no deleter for a NULL context
     maker.context(new Context(std::move(owner)), [](void *box) { delete static_cast<Context *>(box); });
-    *out = wrap(maker.make_tensor());
+    at::Tensor t = maker.make_tensor();
+    need(data || t.numel() == 0, E_FAIL, "NULL data");
+    *out = wrap(std::move(t));
   });
 }
 

@@ -3,29 +3,11 @@
 #ifndef TESTS_SUPPORT_TCHC_CHECK_H
 #define TESTS_SUPPORT_TCHC_CHECK_H
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "base/err.h"
 #include "tchc/tchc.h"
+#include "tests/support/check.h"
 
 #define DIMS(...) (const int64_t[]){__VA_ARGS__}, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
-/* The call succeeds, or the test fails with its message. */
-#define CALL(call) \
-  do { if ((call) != OK) fail_msg("%s: %s [%s]", #call, err_text(), err_trail()); } while (0)
-/* The call fails with this status and a message that holds `part`. */
-#define REFUSED(code, part, call) \
-  do { \
-    assert_int_equal((call), (code)); \
-    if (!strstr(err_text(), (part))) fail_msg("'%s' is not in: %s", (part), err_text()); \
-  } while (0)
 #define LIVE_TEST(f) cmocka_unit_test_setup_teardown(f, live_before, live_after)
 
 static inline int live_before(void **state) {
@@ -42,7 +24,7 @@ static inline int live_after(void **state) {
 
 static inline tchc_tensor *from_floats(const float *v, const int64_t *sizes, int ndim) {
   tchc_tensor *t = NULL;
-  CALL(tchc_from_host(v, sizes, ndim, TCHC_F32, TCHC_CPU_DEVICE, &t));
+  check_ok(tchc_from_host(v, sizes, ndim, TCHC_F32, TCHC_CPU_DEVICE, &t));
   return t;
 }
 
@@ -50,8 +32,8 @@ static inline tchc_tensor *from_floats(const float *v, const int64_t *sizes, int
 static inline void to_floats(const tchc_tensor *t, float *out, int64_t n) {
   tchc_tensor *f = NULL;
   assert_int_equal(tchc_numel(t), n);
-  CALL(tchc_to_type(t, TCHC_F32, &f));
-  CALL(tchc_to_host(f, out, (size_t)n * sizeof *out));
+  check_ok(tchc_to_type(t, TCHC_F32, &f));
+  check_ok(tchc_to_host(f, out, (size_t)n * sizeof *out));
   tchc_free(&f);
 }
 
