@@ -10,9 +10,14 @@ using torch::autograd::variable_list;
 
 // One application of an operator. The graph node's context holds it, so `graph` is valid in every callback.
 struct tchc_call : torch::CustomClassHolder {
-  tchc_call(const tchc_op &o, tchc::Context &&c, int n) : op(o), ctx(std::move(c)), nout(n) {}
+  tchc_call(const tchc_op &o, tchc::Context &&c, const variable_list &in, int n)
+      : op(o), ctx(std::move(c)), slots(in), nout(n) {
+    for (const at::Tensor &t : in) shapes.emplace_back(t.defined() ? t.sizes() : at::IntArrayRef());
+  }
   tchc_op op;
   tchc::Context ctx;
+  tchc::Slots slots; // of the inputs
+  c10::SmallVector<at::DimVector, 4> shapes;
   int nout;
   AutogradContext *graph = nullptr;
 };
@@ -20,22 +25,33 @@ struct tchc_call : torch::CustomClassHolder {
 using namespace tchc;
 
 namespace {
+// torch would sum a gradient that merely broadcasts.
+void check_gradients(const tchc_call &call, const variable_list &gin) {
+  for (size_t i = 0; i < gin.size(); i++)
+    if (gin[i].defined() && gin[i].sizes() != at::IntArrayRef(call.shapes[i]))
+      throw Failure(E_SHAPE, c10::str(call.op.name, " backward: gradient ", i, " is ", gin[i].sizes(), ", the input ",
+                                      at::IntArrayRef(call.shapes[i])));
+}
+
 struct CallbackFunction : torch::autograd::Function<CallbackFunction> {
   // torch has turned the grad mode off around this
   static variable_list forward(AutogradContext *graph, c10::intrusive_ptr<tchc_call> call, at::TensorList in) {
     graph->set_materialize_grads(false);
-    graph->saved_data["inputs"] = static_cast<int64_t>(in.size());
     graph->saved_data["call"] = c10::IValue::make_capsule(call);
     call->graph = graph;
-    return run(*call, in.vec(), call->nout, call->op.forward, "forward");
+    variable_list out = run(*call, call->slots.spread(in.vec()), call->nout, call->op.forward, "forward");
+    check_results(out, call->op.name);
+    return out;
   }
 
   static variable_list backward(AutogradContext *graph, const variable_list &gout) {
     at::NoGradGuard no_grad;
     const auto held = graph->saved_data["call"].toCapsule();
-    const int nin = static_cast<int>(graph->saved_data["inputs"].toInt());
     auto *call = static_cast<tchc_call *>(held.get());
-    variable_list gin = run(*call, gout, nin, call->op.backward, "backward");
+    const int nin = static_cast<int>(call->slots.size());
+    const variable_list all = run(*call, gout, nin, call->op.backward, "backward");
+    check_gradients(*call, all);
+    variable_list gin = call->slots.dense(all);
     gin.insert(gin.begin(), at::Tensor()); // the place of `call` among forward's arguments
     return gin;
   }
@@ -74,6 +90,7 @@ int tchc_leaf(const tchc_tensor *t, tchc_tensor **out) {
 int tchc_backward(const tchc_tensor *root, const tchc_tensor *grad) {
   return guarded({"backward", {root, grad}}, [&] {
     need(get(root).requires_grad(), E_SHAPE, "the root depends on no tensor that requires a gradient");
+    need(!grad || grad->t.sizes() == root->t.sizes(), E_SHAPE, "the gradient has another shape than the root");
     torch::autograd::backward({get(root)}, grad ? variable_list{get(grad)} : variable_list{}, /*retain_graph=*/false);
   });
 }
@@ -110,8 +127,9 @@ int tchc_apply(const tchc_op *op, void *ctx, tchc_tensor *const *in, int nin, tc
     need(nin >= 0 && (in || nin == 0) && nout > 0 && out, E_FAIL, "bad list of tensors");
     variable_list inputs;
     for (int i = 0; i < nin; i++) inputs.push_back(get_or_undefined(in[i]));
-    auto call = c10::make_intrusive<tchc_call>(*op, std::move(owner), nout);
-    give_all(out, CallbackFunction::apply(std::move(call), at::TensorList(inputs)));
+    auto call = c10::make_intrusive<tchc_call>(*op, std::move(owner), inputs, nout);
+    const variable_list dense = call->slots.dense(inputs);
+    give_all(out, CallbackFunction::apply(std::move(call), at::TensorList(dense)));
   });
 }
 
@@ -134,9 +152,10 @@ int tchc_call_saved(tchc_call *call, tchc_tensor **t, int n) {
 }
 
 bool tchc_call_needs(const tchc_call *call, int i) {
-  try { // torch throws for an index that has no edge: no graph is made, or no such input
-    return call && i >= 0 && call->graph->needs_input_grad(static_cast<size_t>(i));
-  } catch (...) {
+  const int place = call && i >= 0 ? call->slots.place(static_cast<size_t>(i)) : -1;
+  try {
+    return place >= 0 && call->graph->needs_input_grad(static_cast<size_t>(place));
+  } catch (...) { // thrown where no graph is made
     return false;
   }
 }

@@ -18,7 +18,7 @@ public:
   explicit RandomState(at::TensorList in) {
     remember(at::Device(at::kCPU));
     for (const at::Tensor &t : in)
-      if (t.defined() && !t.is_cpu()) remember(t.device());
+      if (t.defined()) remember(t.device());
   }
 
   void restore() const {
@@ -65,21 +65,24 @@ private:
 };
 
 struct Segment : torch::CustomClassHolder {
-  Segment(tchc_segment r, Context &&c, int n, at::TensorList in) : run(r), ctx(std::move(c)), nout(n), random(in) {}
+  Segment(tchc_segment r, Context &&c, const variable_list &in, int n)
+      : run(r), ctx(std::move(c)), slots(in), nout(n), random(in) {}
 
   variable_list operator()(const variable_list &in) const {
     CallbackScope scope;
-    const std::vector<tchc_tensor *> lent = scope.lend(in);
+    const std::vector<tchc_tensor *> lent = scope.lend(slots.spread(in));
     std::vector<tchc_tensor *> results(static_cast<size_t>(nout), nullptr);
     err_clear();
     const int status = run(ctx.get(), lent.data(), static_cast<int>(lent.size()), results.data(), nout);
     variable_list out = scope.take(results);
     check_callback(status, "checkpoint", "segment");
+    check_results(out, "checkpoint segment");
     return out;
   }
 
   tchc_segment run;
   Context ctx;
+  Slots slots; // of the inputs
   int nout;
   RandomState random;
 };
@@ -87,20 +90,19 @@ struct Segment : torch::CustomClassHolder {
 // Runs the segment again with a graph and sends the gradients through it; those of the inputs are returned.
 variable_list run_backward(const Segment &segment, const variable_list &saved, const variable_list &gout) {
   variable_list in, roots, grads, gin;
-  for (const at::Tensor &t : saved)
-    in.push_back(t.defined() ? t.detach().requires_grad_(t.requires_grad()) : at::Tensor());
+  for (const at::Tensor &t : saved) in.push_back(t.detach().requires_grad_(t.requires_grad()));
   {
     at::AutoGradMode with_graph(true);
     Replay replay(segment.random, in);
     const variable_list out = segment(in);
     for (size_t i = 0; i < out.size(); i++)
-      if (out[i].defined() && out[i].requires_grad() && gout[i].defined()) {
+      if (out[i].requires_grad() && gout[i].defined()) {
         roots.push_back(out[i]);
         grads.push_back(gout[i]);
       }
   }
   if (!roots.empty()) torch::autograd::backward(roots, grads);
-  for (const at::Tensor &t : in) gin.push_back(t.defined() ? t.grad() : at::Tensor());
+  for (const at::Tensor &t : in) gin.push_back(t.grad());
   return gin;
 }
 
@@ -131,8 +133,9 @@ int tchc_checkpoint(tchc_segment run, void *ctx, void (*free_ctx)(void *), tchc_
     need(run && nin >= 0 && (in || nin == 0) && nout > 0 && out, E_FAIL, "bad list of tensors");
     variable_list inputs;
     for (int i = 0; i < nin; i++) inputs.push_back(get_or_undefined(in[i]));
-    auto segment = c10::make_intrusive<Segment>(run, std::move(owner), nout, inputs);
+    auto segment = c10::make_intrusive<Segment>(run, std::move(owner), inputs, nout);
+    const variable_list dense = segment->slots.dense(inputs);
     const at::Tensor hook = at::empty({0}).requires_grad_(true);
-    give_all(out, CheckpointFunction::apply(std::move(segment), hook, at::TensorList(inputs)));
+    give_all(out, CheckpointFunction::apply(std::move(segment), hook, at::TensorList(dense)));
   });
 }

@@ -170,10 +170,34 @@ std::vector<at::Tensor> CallbackScope::take(const std::vector<tchc_tensor *> &re
   return t;
 }
 
+Slots::Slots(const std::vector<at::Tensor> &list) {
+  int n = 0;
+  for (const at::Tensor &t : list) place_.push_back(t.defined() ? n++ : -1);
+}
+
+std::vector<at::Tensor> Slots::dense(const std::vector<at::Tensor> &list) const {
+  std::vector<at::Tensor> d;
+  for (size_t i = 0; i < place_.size(); i++)
+    if (place_[i] >= 0) d.push_back(list[i]);
+  return d;
+}
+
+std::vector<at::Tensor> Slots::spread(const std::vector<at::Tensor> &dense) const {
+  std::vector<at::Tensor> s(place_.size());
+  for (size_t i = 0; i < place_.size(); i++)
+    if (place_[i] >= 0) s[i] = dense[static_cast<size_t>(place_[i])];
+  return s;
+}
+
 void check_callback(int status, const char *name, const char *which) {
   if (status == OK) return;
   const char *text = err_text();
   throw Failure(status, c10::str(name, " ", which, ": ", *text ? text : c10::str("status ", status)));
+}
+
+void check_results(const std::vector<at::Tensor> &out, const char *name) {
+  for (size_t i = 0; i < out.size(); i++)
+    if (!out[i].defined()) throw Failure(E_FAIL, c10::str(name, " gave no result ", i));
 }
 
 } // namespace tchc

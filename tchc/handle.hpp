@@ -131,8 +131,24 @@ private:
   tchc_scope *scope_;
 };
 
+// A list with gaps (undefined tensors) and the dense one that torch's custom functions want, both ways.
+class Slots {
+public:
+  explicit Slots(const std::vector<at::Tensor> &list);
+  std::vector<at::Tensor> dense(const std::vector<at::Tensor> &list) const;
+  std::vector<at::Tensor> spread(const std::vector<at::Tensor> &dense) const;
+  size_t size() const noexcept { return place_.size(); }
+  // Place in the dense list, or -1 for a gap.
+  int place(size_t i) const noexcept { return i < place_.size() ? place_[i] : -1; }
+
+private:
+  c10::SmallVector<int, 8> place_;
+};
+
 // Turns a callback's status into a Failure that carries its message to whichever thread reports it.
 void check_callback(int status, const char *name, const char *which);
+// Every result of a forward callback must be there.
+void check_results(const std::vector<at::Tensor> &out, const char *name);
 
 } // namespace tchc
 #endif

@@ -1,3 +1,8 @@
 e2eft_test(tchc_handle_test LINK tchc)
 e2eft_test(tchc_tensor_test LINK tchc)
 e2eft_test(tchc_ops_test LINK tchc)
+e2eft_test(tchc_autograd_test LINK tchc)
+e2eft_test(tchc_op_test LINK tchc)
+e2eft_test(tchc_checkpoint_test LINK tchc)
+e2eft_test(tchc_device_test LINK tchc)
+e2eft_test(tchc_gpu_test LINK tchc LABELS gpu)
