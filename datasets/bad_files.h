@@ -1,4 +1,4 @@
-/* datasets/bad_files.h: which files turned out bad, so that each is reported and waited for once. Private to the loader. */
+/* datasets/bad_files.h: which files turned out bad, so that each is reported once. Private to the loader. */
 #ifndef DATASETS_BAD_FILES_H
 #define DATASETS_BAD_FILES_H
 #include <stdbool.h>

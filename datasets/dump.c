@@ -56,7 +56,11 @@ out:
   return st;
 }
 
-typedef struct look { int samples, H, W; bool mixed; double valid, pixels; } look;
+typedef struct look {
+  int samples, H, W;
+  bool mixed;
+  double valid, pixels;
+} look;
 
 static void look_at(const ds_group *g, look *k) {
   if (!k->samples) k->H = g->H, k->W = g->W;
@@ -66,7 +70,8 @@ static void look_at(const ds_group *g, look *k) {
   k->pixels += (double)g->B * g->H * g->W;
 }
 
-/* A few samples of data set i. The others stay in the list, almost without weight, so that messages number them right. */
+/* A few samples of data set i. The others stay in the list, almost without weight, so that messages number
+ * them right. */
 static int samples_look(const ds_loader_opts *o, const ds_data *data, int n, int i, look *out) {
   int st = OK;
   ds_loader *l = NULL;

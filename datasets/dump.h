@@ -7,9 +7,10 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-/* Writes the first `count` samples in the order in which training draws them (step 1, group 0, sample 0 first) into dir,
- * which is made: 000000.safetensors and so on, one sample a file in the `batches` format. Stored groups come apart into
- * their samples. Empty masks are kept; bad files are treated as in training. Errors: as ds_loader_next, ds_group_save. */
+/* Writes the first `count` samples in the order in which training draws them (step 1, group 0, sample 0 first) into
+ * dir, which is made: 000000.safetensors and so on, one sample a file in the `batches` format. Stored groups come
+ * apart into their samples. Empty masks are kept; bad files are treated as in training.
+ * Errors: as ds_loader_next and ds_group_save. */
 int ds_dump(const ds_loader_opts *o, const ds_data *data, int n, const char *dir, int64_t count);
 /* Kind, root, layout, count, shape, first and last id of every data set, and the share of valid pixels in a few samples
  * that training would draw. Errors: as ds_loader_next. */

@@ -6,12 +6,20 @@
 
 enum { TENSORS_MAX = 8 };
 
-typedef struct tensors { st_tensor t[TENSORS_MAX]; size_t n; } tensors;
+typedef struct tensors {
+  st_tensor t[TENSORS_MAX];
+  size_t n;
+} tensors;
 
-static void add(tensors *ts, const char *name, st_dtype dtype, int C, const ds_group *g, int down, const void *data) {
+static void add(tensors *ts, const char *name, st_dtype dtype, int C, const ds_group *g, int down,
+                const void *data) {
   if (!data) return;
   st_tensor *t = &ts->t[ts->n++];
-  *t = (st_tensor){.name = name, .dtype = dtype, .ndim = C ? 4 : 1, .shape = {g->B, C, g->H / down, g->W / down}, .data = data};
+  *t = (st_tensor){.name = name,
+                   .dtype = dtype,
+                   .ndim = C ? 4 : 1,
+                   .shape = {g->B, C, g->H / down, g->W / down},
+                   .data = data};
   t->nbytes = (size_t)st_numel(t) * st_dtype_size(dtype);
 }
 

@@ -18,9 +18,9 @@
 #include "datasets/worker.h"
 
 enum { REPLACEMENTS = 8, RESTARTS = 5, END_S = 10, AHEAD_MAX = 1 << 16 };
-/* Deaths in one file after which the file is to blame. A signal from outside says little about it, unless it is the
- * kernel's that ran out of memory there. */
-enum { CRASHES = 2, KILLS = 3 };
+/* Deaths in one file after which the file is to blame. A signal from outside says little about it, unless it
+ * is the kernel's that ran out of memory there. */
+enum { CRASHES = 2, KILLS = 5 };
 /* Native sizes are known only once a file is open: pixels of a sample for which address space is reserved. */
 static const int64_t NATIVE_PIXELS = (int64_t)1 << 24;
 
@@ -29,11 +29,11 @@ typedef enum { JOB_NONE, JOB_OUT, JOB_READY, JOB_FAILED, JOB_LENT } job_state;
 /* The trainer's side of a slot. */
 typedef struct job {
   job_state state;
-  bool dropped;       /* by a seek, while a worker was on it */
-  int64_t seq;        /* jobs are handed out in this order */
-  int first;          /* its first pick in the mixer's group */
-  int *attempts;      /* [picks] replacements so far */
-  int died_at, deaths;
+  bool dropped;                /* by a seek, while a worker was on it */
+  int64_t seq;                 /* jobs are handed out in this order */
+  int first;                   /* its first pick in the mixer's group */
+  int *attempts;               /* [picks] replacements so far */
+  int died_at, crashes, kills; /* of its workers, in that pick */
   bool hung;
   uint32_t beat;
   double silent_s;
@@ -42,19 +42,19 @@ typedef struct job {
 struct ds_loader {
   ds_loader_opts o;
   int n;
-  ds_data *data;      /* [n] */
+  ds_data *data; /* [n] */
   ds_mixer *mixer;
   ds_ring ring;
   ds_supervisor supervisor;
-  job *jobs;          /* [ring.nslots] */
-  int *attempts;      /* [ring.nslots][group], the jobs' */
-  ds_pick *picks;     /* [group] scratch */
-  int64_t step;       /* the next job to plan: */
+  job *jobs;      /* [ring.nslots] */
+  int *attempts;  /* [ring.nslots][group], the jobs' */
+  ds_pick *picks; /* [group] scratch */
+  int64_t step;   /* the next job to plan: */
   int g, first;
   int64_t planned, next; /* its seq; the seq that ds_loader_next hands out next */
   ds_bad_files bad;
   double waited_s;
-  int restarts;       /* of the supervisor, since a job was done */
+  int restarts; /* of the supervisor, since a job was done */
 };
 
 static double now_s(void) {
@@ -82,10 +82,11 @@ static int pick_replace(ds_loader *l, int i, int at) {
   const ds_group *g = &s->group;
   char text[DS_RING_TEXT];
 
+  j->crashes = j->kills = 0;
   do {
     if (++j->attempts[at] > REPLACEMENTS) {
-      snprintf(text, sizeof text, "data[%d]: %d replacements in a row were bad too%s%.900s", g->dataset, REPLACEMENTS,
-               s->text[0] ? ", the last: " : "", s->text);
+      snprintf(text, sizeof text, "data[%d]: %d replacements in a row were bad too%s%.900s", g->dataset,
+               REPLACEMENTS, s->text[0] ? ", the last: " : "", s->text);
       job_fail(l, i, E_DATA, text);
       return OK;
     }
@@ -136,8 +137,7 @@ static bool is_crash(int wait_status) {
 static void death_text(int wait_status, char *out, size_t size) {
   if (WIFSIGNALED(wait_status))
     snprintf(out, size, "signal %d, %s", WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
-  else
-    snprintf(out, size, "exit code %d", WEXITSTATUS(wait_status));
+  else snprintf(out, size, "exit code %d", WEXITSTATUS(wait_status));
 }
 
 static int job_died(ds_loader *l, int i) {
@@ -151,12 +151,14 @@ static int job_died(ds_loader *l, int i) {
   TRY(ds_source_describe(l->data[s->group.dataset].source, s->picks[at].item, id));
   const char *file = s->path[0] ? s->path : id;
   death_text(s->wait_status, how, sizeof how);
-  j->deaths = at == j->died_at ? j->deaths + 1 : 1;
+  if (at != j->died_at) j->crashes = j->kills = 0;
   j->died_at = at;
+  *(is_crash(s->wait_status) ? &j->crashes : &j->kills) += 1;
   if (j->hung)
     snprintf(s->text, sizeof s->text, "%.900s: its decoder was silent for %g s", file, l->o.timeout_s);
-  else if (j->deaths >= (is_crash(s->wait_status) ? CRASHES : KILLS))
-    snprintf(s->text, sizeof s->text, "%.850s: its decoder ended %d times (%s)", file, j->deaths, how);
+  else if (j->crashes >= CRASHES || j->kills >= KILLS)
+    snprintf(s->text, sizeof s->text, "%.850s: its decoder ended %d times (%s)", file, j->crashes + j->kills,
+             how);
   else {
     log_warn("%s: its decoder ended (%s); started again, the file is tried again", file, how);
     job_post(l, i);
@@ -177,17 +179,11 @@ static int jobs_collect(ds_loader *l) {
     if (j->state != JOB_OUT) continue;
     const ds_slot_state state = ds_ring_state(s);
     if (state != DS_SLOT_DONE && state != DS_SLOT_DIED) continue;
-    if (j->dropped) {
-      ds_ring_free(s);
-      j->state = JOB_NONE;
-    } else if (state == DS_SLOT_DIED)
-      TRY(job_died(l, i));
-    else if (s->status == OK)
-      j->state = JOB_READY;
-    else if (s->at >= 0)
-      TRY(file_bad(l, i, s->at));
-    else
-      job_fail(l, i, s->status, s->text);
+    if (j->dropped) j->state = JOB_NONE;
+    else if (state == DS_SLOT_DIED) TRY(job_died(l, i));
+    else if (s->status == OK) j->state = JOB_READY;
+    else if (s->at >= 0) TRY(file_bad(l, i, s->at));
+    else job_fail(l, i, s->status, s->text);
     if (state == DS_SLOT_DONE) l->restarts = 0;
   }
 out:
@@ -204,7 +200,7 @@ static int job_plan(ds_loader *l, int i) {
 
   TRY(ds_mixer_group(l->mixer, l->step, l->g, &d, l->picks));
   const int picks = ds_mixer_picks(l->mixer, d);
-  *j = (job){.state = JOB_OUT, .seq = l->planned, .first = l->first, .attempts = j->attempts, .died_at = -1};
+  *j = (job){.state = JOB_OUT, .seq = l->planned, .first = l->first, .attempts = j->attempts};
   s->npicks = l->o.singly ? 1 : picks;
   s->group.step = l->step;
   s->group.g = l->g;
@@ -253,8 +249,8 @@ out:
   return st;
 }
 
-/* Ends workers that got nowhere in the last timeout_s. Only time spent waiting here counts: a stopped trainer that goes on
- * finds workers that were stopped with it. */
+/* Ends workers that got nowhere in the last timeout_s. Only time spent waiting here counts: a stopped trainer
+ * that goes on finds workers that were stopped with it. */
 static int jobs_watch(ds_loader *l, double elapsed_s) {
   int st = OK;
 
@@ -266,7 +262,8 @@ static int jobs_watch(ds_loader *l, double elapsed_s) {
     if (j->state != JOB_OUT || (word & 0xff) != DS_SLOT_RUNNING) continue;
     j->silent_s = beat == j->beat ? j->silent_s + elapsed_s : 0;
     j->beat = beat;
-    NEED(j->silent_s < 2 * l->o.timeout_s + END_S, E_FAIL, "%s: its decoder is silent and cannot be ended", s->path);
+    NEED(j->silent_s < 2 * l->o.timeout_s + END_S, E_FAIL, "%s: its decoder is silent and cannot be ended",
+         s->path);
     if (j->silent_s < l->o.timeout_s || j->hung) continue;
     const int w = (int)(word >> 8);
     j->hung = true;
@@ -347,7 +344,6 @@ void ds_loader_release(ds_loader *l, ds_group *g) {
     if (&l->ring.slots[i]->group != g) continue;
     assert(l->jobs[i].state == JOB_LENT);
     l->jobs[i].state = JOB_NONE;
-    ds_ring_free(l->ring.slots[i]);
   }
   (void)jobs_advance(l); /* keeps the workers busy; what fails here fails again in ds_loader_next */
 }
@@ -363,7 +359,6 @@ int ds_loader_seek(ds_loader *l, int64_t step) {
       j->dropped = true;
       continue;
     }
-    ds_ring_free(l->ring.slots[i]);
     j->state = JOB_NONE;
   }
   l->step = step;
@@ -379,10 +374,12 @@ out:
 static int opts_check(const ds_loader_opts *o) {
   int st = OK;
 
-  NEED(o->group >= 1 && o->groups_per_step >= 1, E_CONFIG, "optim: groups of %d, %d a step", o->group, o->groups_per_step);
-  NEED(o->workers >= 0 && o->workers <= DS_RING_WORKERS_MAX, E_CONFIG, "loader.workers: %d is not in 0 to %d", o->workers,
-       DS_RING_WORKERS_MAX);
-  NEED(o->ahead >= 0 && o->ahead <= AHEAD_MAX, E_CONFIG, "loader: %d groups ahead is not in 0 to %d", o->ahead, AHEAD_MAX);
+  NEED(o->group >= 1 && o->groups_per_step >= 1, E_CONFIG, "optim: groups of %d, %d a step", o->group,
+       o->groups_per_step);
+  NEED(o->workers >= 0 && o->workers <= DS_RING_WORKERS_MAX, E_CONFIG, "loader.workers: %d is not in 0 to %d",
+       o->workers, DS_RING_WORKERS_MAX);
+  NEED(o->ahead >= 0 && o->ahead <= AHEAD_MAX, E_CONFIG, "loader: %d groups ahead is not in 0 to %d",
+       o->ahead, AHEAD_MAX);
   NEED(o->timeout_s >= 0, E_CONFIG, "loader.timeout: %g is negative", o->timeout_s);
 out:
   return st;
@@ -397,11 +394,12 @@ static int mixer_open(ds_loader *l) {
     const ds_source *s = l->data[i].source;
     const ds_opts *o = ds_source_opts(s);
     const bool stored = ds_source_is_stored(s);
-    e[i] = (ds_mix_entry){l->data[i].weight, ds_source_count(s), ds_source_samples_per_item(s), o->shuffle && !stored,
-                          stored ? 0 : o->flip};
+    e[i] = (ds_mix_entry){l->data[i].weight, ds_source_count(s), ds_source_samples_per_item(s),
+                          o->shuffle && !stored, stored ? 0 : o->flip};
     NEED(e[i].count > 0, E_DATA, "data[%d] (%s, %s): no samples", i, o->kind, o->root);
-    NEED(!stored || e[i].samples_per_item == l->o.group, E_DATA, "data[%d] (%s, %s): files of %d samples, optim.group is %d",
-         i, o->kind, o->root, e[i].samples_per_item, l->o.group);
+    NEED(!stored || e[i].samples_per_item == l->o.group, E_DATA,
+         "data[%d] (%s, %s): files of %d samples, optim.group is %d", i, o->kind, o->root,
+         e[i].samples_per_item, l->o.group);
   }
   TRY(ds_mixer_create(l->o.seed, e, l->n, l->o.group, l->o.groups_per_step, &l->mixer));
 out:
@@ -409,8 +407,8 @@ out:
   return st;
 }
 
-/* Bytes of planes that a job of data set i may need; `reserve` pixels a sample where sizes are the files', none of which
- * is opened in this process. */
+/* Bytes of planes that a job of data set i may need; `reserve` pixels a sample where sizes are the files',
+ * none of which is opened in this process. */
 static size_t planes_need(const ds_loader *l, int i, int64_t reserve) {
   ds_source *s = l->data[i].source;
   const ds_opts *o = ds_source_opts(s);

@@ -42,18 +42,18 @@ typedef struct ds_group {
 } ds_group;
 
 typedef struct ds_loader ds_loader;
-/* Forks the supervisor: call before the first torch call and before threads, from the thread that lives as long as the
- * loader. Errors: E_CONFIG; E_DATA: a source without samples, stored groups of another size; E_NOMEM, E_FAIL. */
+/* Forks the supervisor: call before the first torch call and before threads, from a thread that outlives the loader.
+ * Errors: E_CONFIG; E_DATA: a source without samples, stored groups of another size; E_NOMEM, E_FAIL. */
 int ds_loader_open(const ds_loader_opts *o, const ds_data *data, int n, ds_loader **out);
-/* Starts decoding at group 0 of `step` (from 1; where a loader that never sought starts). Also goes back or forward later;
- * groups that are lent stay so. */
+/* Starts decoding at group 0 of `step` (from 1, the default). Also goes back or forward later; lent groups stay lent. */
 int ds_loader_seek(ds_loader *l, int64_t step);
 /* The next group in (step, g) order; waits for it. Lent until ds_loader_release.
- * A bad file of a source with skip_bad_files is reported once and replaced (ds_mixer_replace). A file is bad when its
- * reader says so, when a worker crashes in it twice, or when a worker is silent in it for timeout_s while we wait here.
- * Errors: E_DATA: a bad file that is not to be skipped or is a stored group's, 8 bad replacements in a row, samples of
- * different shapes in a group; E_FAIL: every group of the ring is lent, or processes cannot be started. After an error
- * the same group fails again until ds_loader_seek. */
+ * A bad file of a source with skip_bad_files is reported once and replaced (ds_mixer_replace). A file is bad when
+ * its reader says so, when a worker crashes in it twice (is killed in it five times), or when a worker is silent in
+ * it for timeout_s while we wait here.
+ * Errors: E_DATA: a bad file that is not to be skipped or is a stored group's, 8 bad replacements in a row, samples
+ * of different shapes in a group; E_FAIL: every group of the ring is lent, or processes cannot be started. After an
+ * error the same group fails again until ds_loader_seek. */
 int ds_loader_next(ds_loader *l, ds_group **out);
 void ds_loader_release(ds_loader *l, ds_group *g);
 /* Seconds spent waiting in ds_loader_next since the last call of this function. */
@@ -66,7 +66,7 @@ void ds_loader_close(ds_loader **l);
 int ds_loader_worker_pids(const ds_loader *l, int *pids, int max);
 
 /* Writes groups (or single samples with B = 1) in the `batches` format: rgb, mask, metric, normals, depth, noise,
- * timesteps, domain as far as they are there; the ids, one a line, are metadata "ids". Errors: E_DISK, E_IO, E_NOMEM. */
+ * timesteps, domain as far as they are there; metadata "ids" has the ids, one a line. Errors: E_DISK, E_IO, E_NOMEM. */
 int ds_group_save(const ds_group *g, const char *path);
 #ifdef __cplusplus
 }

@@ -16,8 +16,8 @@ typedef struct epoch_order {
 
 typedef struct entry {
   ds_mix_entry in;
-  double upto;                     /* sum of the weights up to this one */
-  epoch_order order[EPOCHS_KEPT];  /* at epoch % EPOCHS_KEPT: a group may straddle two */
+  double upto;                    /* sum of the weights up to this one */
+  epoch_order order[EPOCHS_KEPT]; /* at epoch % EPOCHS_KEPT: a group may straddle two */
 } entry;
 
 struct ds_mixer {
@@ -25,9 +25,9 @@ struct ds_mixer {
   rng_key mix;
   int n, group, groups_per_step;
   entry *entries;
-  int64_t *blocks;    /* [nblocks][n] groups of each data set before group block * BLOCK */
+  int64_t *blocks; /* [nblocks][n] groups of each data set before group block * BLOCK */
   int64_t nblocks;
-  int64_t *before;    /* [n] the same before group `at` */
+  int64_t *before; /* [n] the same before group `at` */
   int64_t at;
 };
 
@@ -35,11 +35,12 @@ static int entries_check(const ds_mix_entry *e, int n, int group) {
   int st = OK;
 
   for (int i = 0; i < n; i++) {
-    NEED(e[i].weight > 0 && e[i].weight < 1e300, E_CONFIG, "data[%d].weight: %g is not a positive number", i, e[i].weight);
+    NEED(e[i].weight > 0 && e[i].weight < 1e300, E_CONFIG, "data[%d].weight: %g is not a positive number", i,
+         e[i].weight);
     NEED(e[i].flip >= 0 && e[i].flip <= 1, E_CONFIG, "data[%d].flip: %g is not in 0 to 1", i, e[i].flip);
     NEED(e[i].count > 0, E_DATA, "data[%d]: no samples", i);
-    NEED(e[i].count <= UINT32_MAX, E_DATA, "data[%d]: %lld items, at most %u are possible", i, (long long)e[i].count,
-         UINT32_MAX);
+    NEED(e[i].count <= UINT32_MAX, E_DATA, "data[%d]: %lld items, at most %u are possible", i,
+         (long long)e[i].count, UINT32_MAX);
     NEED(e[i].samples_per_item >= 1 && group % e[i].samples_per_item == 0, E_DATA,
          "data[%d]: a file of %d samples does not fill groups of %d", i, e[i].samples_per_item, group);
   }
@@ -47,19 +48,26 @@ out:
   return st;
 }
 
-int ds_mixer_create(uint64_t seed, const ds_mix_entry *entries, int n, int group, int groups_per_step, ds_mixer **out) {
+int ds_mixer_create(uint64_t seed, const ds_mix_entry *entries, int n, int group, int groups_per_step,
+                    ds_mixer **out) {
   int st = OK;
   ds_mixer *m = NULL;
   double sum = 0;
 
   NEED(n >= 1, E_CONFIG, "data: no entries");
-  NEED(group >= 1 && groups_per_step >= 1, E_CONFIG, "optim: groups of %d, %d a step", group, groups_per_step);
+  NEED(group >= 1 && groups_per_step >= 1, E_CONFIG, "optim: groups of %d, %d a step", group,
+       groups_per_step);
   TRY(entries_check(entries, n, group));
   NEED((m = calloc(1, sizeof *m)) && (m->entries = calloc((size_t)n, sizeof *m->entries)) &&
            (m->before = calloc((size_t)n, sizeof *m->before)),
        E_NOMEM, "mixer of %d data sets", n);
-  *m = (ds_mixer){.seed = seed, .mix = rng_stream(seed, "mix", 0, 0), .n = n, .group = group,
-                  .groups_per_step = groups_per_step, .entries = m->entries, .before = m->before};
+  *m = (ds_mixer){.seed = seed,
+                  .mix = rng_stream(seed, "mix", 0, 0),
+                  .n = n,
+                  .group = group,
+                  .groups_per_step = groups_per_step,
+                  .entries = m->entries,
+                  .before = m->before};
   for (int i = 0; i < n; i++) {
     m->entries[i] = (entry){.in = entries[i], .upto = sum += entries[i].weight};
     for (int k = 0; k < EPOCHS_KEPT; k++) m->entries[i].order[k].epoch = -1;
@@ -158,7 +166,9 @@ out:
   return st;
 }
 
-int ds_mixer_picks(const ds_mixer *m, int dataset) { return m->group / m->entries[dataset].in.samples_per_item; }
+int ds_mixer_picks(const ds_mixer *m, int dataset) {
+  return m->group / m->entries[dataset].in.samples_per_item;
+}
 
 int ds_mixer_group(ds_mixer *m, int64_t step, int g, int *dataset, ds_pick *picks) {
   assert(step >= 1 && g >= 0 && g < m->groups_per_step);

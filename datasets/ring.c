@@ -9,13 +9,16 @@
 #include <unistd.h>
 
 enum { ALIGN = 64, PAGE = 4096 };
-#define LOAD(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define LOAD(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
 static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 /* A cursor over the mapping; with base NULL it only adds up. */
-typedef struct carver { unsigned char *base; size_t at; } carver;
+typedef struct carver {
+  unsigned char *base;
+  size_t at;
+} carver;
 
 static void *carve(carver *c, size_t bytes, size_t align) {
   const size_t at = round_up(c->at, align);
@@ -30,14 +33,13 @@ static size_t carve_all(ds_ring *r, unsigned char *base, int picks, int samples)
   r->workers = carve(&c, (size_t)(r->nworkers ? r->nworkers : 1) * sizeof *r->workers, ALIGN);
   for (int i = 0; i < r->nslots; i++) {
     ds_slot *s = carve(&c, sizeof *s, ALIGN);
-    ds_slot part = {
-        .picks = carve(&c, (size_t)picks * sizeof *part.picks, ALIGN),
-        .group = {.id = carve(&c, (size_t)samples * sizeof *part.group.id, ALIGN),
-                  .valid = carve(&c, (size_t)samples * sizeof *part.group.valid, ALIGN),
-                  .domain = carve(&c, (size_t)samples * sizeof *part.group.domain, ALIGN)},
-        .timesteps = carve(&c, (size_t)samples * sizeof *part.timesteps, ALIGN),
-        .samples = carve(&c, (size_t)samples * sizeof *part.samples, ALIGN),
-        .planes = carve(&c, r->slot_planes, PAGE)};
+    ds_slot part = {.picks = carve(&c, (size_t)picks * sizeof *part.picks, ALIGN),
+                    .group = {.id = carve(&c, (size_t)samples * sizeof *part.group.id, ALIGN),
+                              .valid = carve(&c, (size_t)samples * sizeof *part.group.valid, ALIGN),
+                              .domain = carve(&c, (size_t)samples * sizeof *part.group.domain, ALIGN)},
+                    .timesteps = carve(&c, (size_t)samples * sizeof *part.timesteps, ALIGN),
+                    .samples = carve(&c, (size_t)samples * sizeof *part.samples, ALIGN),
+                    .planes = carve(&c, r->slot_planes, PAGE)};
     if (base) *(r->slots[i] = s) = part;
   }
   return round_up(c.at, PAGE);
@@ -51,7 +53,8 @@ int ds_ring_create(int nslots, int nworkers, int picks, int samples, size_t plan
   NEED(planes <= SIZE_MAX / 4 / (size_t)nslots, E_NOMEM, "%d groups of %zu bytes", nslots, planes);
   NEED(r.slots = calloc((size_t)nslots, sizeof(ds_slot *)), E_NOMEM, "%d groups", nslots);
   r.map_size = carve_all(&r, NULL, picks, samples);
-  void *map = mmap(NULL, r.map_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void *map =
+      mmap(NULL, r.map_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   NEED(map != MAP_FAILED, E_NOMEM, "%zu bytes of address space for %d decoded groups: %s", r.map_size, nslots,
        strerror(errno));
   r.map = map;
@@ -108,7 +111,8 @@ bool ds_ring_place(const ds_ring *r, ds_slot *s, int B, int H, int W, int need, 
 static void tell(int fd) {
   const uint64_t one = 1;
 
-  while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {}
+  while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {
+  }
 }
 
 ds_slot_state ds_ring_state(const ds_slot *s) { return (ds_slot_state)(LOAD(&s->word) & 0xff); }
@@ -129,18 +133,18 @@ bool ds_ring_retract(ds_slot *s) {
   return __atomic_compare_exchange_n(&s->word, &was, DS_SLOT_FREE, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-void ds_ring_free(ds_slot *s) { STORE(&s->word, DS_SLOT_FREE); }
-
 void ds_ring_hear(ds_ring *r) {
   uint64_t told;
 
-  while (read(r->news, &told, sizeof told) < 0 && errno == EINTR) {}
+  while (read(r->news, &told, sizeof told) < 0 && errno == EINTR) {
+  }
 }
 
 void ds_ring_sleep(ds_ring *r) {
   uint64_t token;
 
-  while (read(r->work, &token, sizeof token) < 0 && errno == EINTR) {}
+  while (read(r->work, &token, sizeof token) < 0 && errno == EINTR) {
+  }
 }
 
 ds_slot *ds_ring_claim(ds_ring *r, int w) {
@@ -153,8 +157,8 @@ ds_slot *ds_ring_claim(ds_ring *r, int w) {
     }
     if (!oldest) return NULL;
     uint32_t was = DS_SLOT_POSTED;
-    if (__atomic_compare_exchange_n(&oldest->word, &was, DS_SLOT_RUNNING | (uint32_t)w << 8, false, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_ACQUIRE))
+    if (__atomic_compare_exchange_n(&oldest->word, &was, DS_SLOT_RUNNING | (uint32_t)w << 8, false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
       return oldest; /* whatever is posted there by now */
   }
 }

@@ -1,11 +1,11 @@
-/* datasets/ring.h: the memory that the trainer shares with its decoder processes: slots, each one group and the job that
- * makes it. Private to the loader.
+/* datasets/ring.h: the memory that the trainer shares with its decoder processes: slots, each one group and the job
+ * that makes it. Private to the loader.
  *
  *   FREE -> POSTED            trainer: the job is written
  *   POSTED -> RUNNING(w)      worker w, by compare-and-swap: nobody else has the slot until
  *   RUNNING(w) -> DONE        worker w: answer and samples are written, or
  *   RUNNING(w) -> DIED        supervisor, after it has reaped worker w
- *   DONE, DIED, POSTED -> FREE, POSTED   trainer
+ *   DONE, DIED -> POSTED      trainer; and POSTED -> FREE, when no worker was faster
  *
  * A slot's state and owner are one word, so a worker killed at any instruction leaves no lock behind and no job lost or
  * done twice. Sleeping is done in two eventfds: `work` holds a token for every posted job (a spare one wakes a worker
@@ -45,7 +45,8 @@ typedef struct ds_slot {
   ds_sample *samples;   /* [samples] the worker's, to read through */
 } ds_slot;
 
-typedef struct ds_ring_worker { int pid; uint32_t life; } ds_ring_worker; /* both atomic; life: which process of this number */
+/* Both atomic. life: the how-manieth process of this number. */
+typedef struct ds_ring_worker { int pid; uint32_t life; } ds_ring_worker;
 
 typedef struct ds_ring {
   int nslots, nworkers;
@@ -57,8 +58,8 @@ typedef struct ds_ring {
   int work, news;           /* eventfds */
 } ds_ring;
 
-/* Slots for groups of at most `samples` samples in `picks` items, with `planes` bytes each; the memory is only reserved
- * until it is written. Errors: E_NOMEM, E_FAIL. */
+/* Slots for groups of at most `samples` samples in `picks` items, with `planes` bytes each; the memory is only
+ * reserved until it is written. Errors: E_NOMEM, E_FAIL. */
 int ds_ring_create(int nslots, int nworkers, int picks, int samples, size_t planes, ds_ring *r);
 void ds_ring_destroy(ds_ring *r);
 /* Bytes for the planes of B samples of H x W; noise too when `stored`. */
@@ -72,7 +73,6 @@ ds_slot_state ds_ring_state(const ds_slot *s);
 void ds_ring_post(ds_ring *r, ds_slot *s, int64_t order);
 /* Takes a posted job back; false when a worker was faster. */
 bool ds_ring_retract(ds_slot *s);
-void ds_ring_free(ds_slot *s);
 /* Forgets what `news` said so far: look at the slots after this. */
 void ds_ring_hear(ds_ring *r);
 

@@ -18,7 +18,10 @@
 
 enum { START_MS = 30000, END_MS = 2000, RETRY_MS = 100 };
 
-typedef struct command { int worker; uint32_t life; } command; /* worker -1: end */
+typedef struct command {
+  int worker;
+  uint32_t life;
+} command; /* worker -1: end */
 
 typedef struct crew {
   ds_ring *ring;
@@ -32,7 +35,8 @@ static void die_with(pid_t parent) {
   if (getppid() != parent) _exit(0);
 }
 
-/* The terminal's and the scheduler's signals go to the whole process group; what they mean is the trainer's to decide. */
+/* The terminal's and the scheduler's signals go to the whole process group; what they mean is the trainer's
+ * to decide. */
 static void leave_signals_to_trainer(void) {
   static const int left[] = {SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGPIPE};
   static const int own[] = {SIGCHLD, SIGALRM, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
@@ -99,7 +103,8 @@ static void workers_bury(crew *c) {
     for (int w = 0; w < c->ring->nworkers; w++) {
       if (c->ring->workers[w].pid != pid) continue;
       __atomic_store_n(&c->ring->workers[w].pid, 0, __ATOMIC_RELEASE);
-      if (!ds_ring_bury(c->ring, w, status)) nanosleep(&pause, NULL); /* whatever kills idle workers: no race with it */
+      if (!ds_ring_bury(c->ring, w, status))
+        nanosleep(&pause, NULL); /* whatever kills idle workers: no race with it */
     }
 }
 
@@ -142,7 +147,8 @@ static void supervise(crew *c, pid_t trainer) {
     if (!(there = workers_fill(c))) workers_end(c);
     if (poll(on, 2, there < c->ring->nworkers ? RETRY_MS : -1) < 0) continue;
     if (on[0].revents) command_take(c);
-    while (read(c->child_ended, &info, sizeof info) > 0) {}
+    while (read(c->child_ended, &info, sizeof info) > 0) {
+    }
     workers_bury(c);
   }
 }
@@ -154,7 +160,8 @@ int ds_supervisor_start(ds_ring *r, const ds_data *data, ds_supervisor *out) {
   char ready;
 
   for (int w = 0; w < r->nworkers; w++) r->workers[w].pid = 0;
-  NEED(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, end) == 0, E_FAIL, "socketpair: %s", strerror(errno));
+  NEED(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, end) == 0, E_FAIL, "socketpair: %s",
+       strerror(errno));
   const pid_t pid = fork();
   NEED(pid >= 0, E_FAIL, "cannot start decoder processes: fork: %s", strerror(errno));
   if (pid == 0) {
@@ -168,8 +175,10 @@ int ds_supervisor_start(ds_ring *r, const ds_data *data, ds_supervisor *out) {
   end[1] = -1;
   struct pollfd on = {.fd = s.ctl, .events = POLLIN};
   int n;
-  while ((n = poll(&on, 1, START_MS)) < 0 && errno == EINTR) {}
-  NEED(n > 0 && recv(s.ctl, &ready, 1, MSG_DONTWAIT) == 1, E_FAIL, "cannot start %d decoder processes", r->nworkers);
+  while ((n = poll(&on, 1, START_MS)) < 0 && errno == EINTR) {
+  }
+  NEED(n > 0 && recv(s.ctl, &ready, 1, MSG_DONTWAIT) == 1, E_FAIL, "cannot start %d decoder processes",
+       r->nworkers);
   *out = s;
   s.pid = 0;
   s.ctl = -1;
@@ -193,6 +202,7 @@ void ds_supervisor_stop(ds_supervisor *s) {
     close(s->ctl);
   }
   if (s->pid > 0)
-    while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR) {}
+    while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR) {
+    }
   *s = (ds_supervisor){0, -1};
 }

@@ -15,8 +15,8 @@ static int group_shape(ds_source *src, ds_slot *s, int *H, int *W) {
     TRY(ds_source_describe(src, s->picks[0].item, first));
     TRY(ds_source_describe(src, s->picks[j].item, other));
     s->at = -1;
-    FAIL(E_DATA, "%s is %dx%d but %s is %dx%d and a group has one shape: set data[%d].size", first, *H, *W, other, h, w,
-         s->group.dataset);
+    FAIL(E_DATA, "%s is %dx%d but %s is %dx%d and a group has one shape: set data[%d].size", first, *H, *W,
+         other, h, w, s->group.dataset);
   }
 out:
   return st;

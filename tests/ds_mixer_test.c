@@ -7,7 +7,10 @@
 
 enum { GROUP = 3, PER_STEP = 4 };
 
-typedef struct drawn { int dataset, n; ds_pick pick[GROUP]; } drawn;
+typedef struct drawn {
+  int dataset, n;
+  ds_pick pick[GROUP];
+} drawn;
 
 static const ds_mix_entry three[] = {
     {.weight = 3, .count = 10, .samples_per_item = 1, .shuffle = true, .flip = 0.5},
@@ -63,7 +66,8 @@ static void any_order_gives_the_same(void **state) {
   assert_null(m);
 }
 
-/* The picks of each data set, laid end to end, are epochs: every item once in each, also across group ends. */
+/* The picks of each data set, laid end to end, are epochs: every item once in each, also across group ends.
+ */
 static void epochs_hold_each_item_once(void **state) {
   enum { N = 2000 };
   ds_mixer *m = make(5, three, 3);
@@ -135,35 +139,38 @@ static void flips_have_their_rate_and_change_by_epoch(void **state) {
     }
   }
   for (int i = 0; i < 3; i++)
-    assert_true(fabs(flips[i] / n[i] - three[i].flip) <= 4 * sqrt(three[i].flip * (1 - three[i].flip) / n[i]));
+    assert_true(fabs(flips[i] / n[i] - three[i].flip) <=
+                4 * sqrt(three[i].flip * (1 - three[i].flip) / n[i]));
   assert_true(item0[0] > 0 && item0[1] > 0);
   ds_mixer_destroy(&m);
 }
 
 static void seeds_and_data_sets_differ(void **state) {
   const ds_mix_entry twins[] = {three[0], three[0]};
-  ds_mixer *a = make(1, three, 1), *b = make(2, three, 1), *t = make(1, twins, 2);
-  int differ = 0, twin_differ = 0, n[2] = {0};
+  ds_mixer *a = make(1, three, 1), *b = make(2, three, 1), *t = make(1, twins, 2), *u = make(2, twins, 2);
+  int differ = 0, sets_differ = 0, twin_differ = 0, n[2] = {0};
   int64_t order[2][30];
   (void)state;
 
   for (int64_t G = 0; G < 30; G++) {
     const drawn da = draw(a, G), db = draw(b, G), dt = draw(t, G);
     differ += da.pick[0].item != db.pick[0].item;
+    sets_differ += dt.dataset != draw(u, G).dataset;
     if (n[dt.dataset] < 30) order[dt.dataset][n[dt.dataset]++] = dt.pick[0].item;
   }
   for (int i = 0; i < n[0] && i < n[1]; i++) twin_differ += order[0][i] != order[1][i];
-  assert_true(differ > 10);
+  assert_true(differ > 10 && sets_differ > 5);
   assert_true(twin_differ > 3);
   ds_mixer_destroy(&a);
   ds_mixer_destroy(&b);
   ds_mixer_destroy(&t);
+  ds_mixer_destroy(&u);
 }
 
 /* Replacements try other items one after the other, none twice, never the bad one. */
 static void replacements_are_other_items(void **state) {
   ds_mixer *m = make(9, three, 3);
-  int first[10] = {0};
+  int first[10] = {0}, flips = 0, n = 0;
   (void)state;
 
   for (int64_t G = 0; G < 400; G++) {
@@ -181,13 +188,18 @@ static void replacements_are_other_items(void **state) {
         assert_in_range(p.item, 0, count - 1);
         assert_false(seen >> p.item & 1);
         seen |= 1u << p.item;
-        if (d.dataset == 0 && a == 1) first[p.item]++;
+        if (d.dataset) continue;
+        first[p.item] += a == 1;
+        flips += p.flip;
+        n++;
       }
       ds_pick p;
-      if (count <= 8) check_fails(E_DATA, "were tried", ds_mixer_replace(m, step, g, j, count, d.dataset, &p));
+      if (count <= 8)
+        check_fails(E_DATA, "were tried", ds_mixer_replace(m, step, g, j, count, d.dataset, &p));
     }
   }
   for (int i = 0; i < 10; i++) assert_true(first[i] > 20); /* about 60 each */
+  assert_true(abs(2 * flips - n) < n / 10);
   ds_mixer_destroy(&m);
 }
 

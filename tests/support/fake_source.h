@@ -1,6 +1,6 @@
-/* tests/support/fake_source.h: datasets/source.h without files: samples whose pixels are a function of (data set, item,
- * flip), with items that are bad, crash or hang on demand. It stands in for source.c at link time, so a test includes it
- * instead of opening real data. */
+/* tests/support/fake_source.h: datasets/source.h without files: samples whose pixels are a function of (data
+ * set, item, flip), with items that are bad, crash or hang on demand. It stands in for source.c at link time,
+ * so a test includes it instead of opening real data. */
 #ifndef TESTS_SUPPORT_FAKE_SOURCE_H
 #define TESTS_SUPPORT_FAKE_SOURCE_H
 #include <signal.h>
@@ -15,27 +15,46 @@ enum { FAKE_MARKS = 4 };
 
 struct ds_source {
   ds_opts opts;
-  int number;              /* which data set: seeds its pixels */
+  int number; /* which data set: seeds its pixels */
   int64_t count;
   int per_item, H, W;
   bool stored, native;
-  long busy_ns;            /* a sample takes this long */
+  long busy_ns; /* a sample takes this long */
   int64_t bad[FAKE_MARKS], crash[FAKE_MARKS], hang[FAKE_MARKS], wide[FAKE_MARKS]; /* item + 1; 0 = none */
-  int64_t nomem;           /* item + 1 */
-  volatile int *crashes;   /* shared: that many deaths are left in `crash` items; NULL = always */
+  int64_t bad_from;      /* items from here on are bad too; 0 = none */
+  int64_t nomem;         /* item + 1 */
+  volatile int *crashes; /* [FAKE_MARKS] shared: deaths that are left in each `crash` item; NULL = always */
   char *watch;
   size_t watch_size;
 };
 
-static inline bool fake_marked(const int64_t marks[FAKE_MARKS], int64_t item) {
+/* Which of the marks is on the item, -1 = none. */
+static inline int fake_mark(const int64_t marks[FAKE_MARKS], int64_t item) {
   for (int i = 0; i < FAKE_MARKS; i++)
-    if (marks[i] == item + 1) return true;
-  return false;
+    if (marks[i] == item + 1) return i;
+  return -1;
+}
+
+static inline bool fake_marked(const int64_t marks[FAKE_MARKS], int64_t item) {
+  return fake_mark(marks, item) >= 0;
+}
+
+static inline void fake_crash(const ds_source *s, int mark) {
+  if (mark < 0 || (s->crashes && s->crashes[mark] == 0)) return;
+  if (s->crashes) s->crashes[mark]--;
+  signal(SIGSEGV, SIG_DFL);
+  raise(SIGSEGV);
 }
 
 static inline ds_source fake_source(int number, int64_t count, int H, int W) {
   ds_source s = {.number = number, .count = count, .per_item = 1, .H = H, .W = W};
-  s.opts = (ds_opts){.kind = "fake", .root = "/fake", .H = H, .W = W, .flip = 0.5, .shuffle = true, .skip_bad_files = true,
+  s.opts = (ds_opts){.kind = "fake",
+                     .root = "/fake",
+                     .H = H,
+                     .W = W,
+                     .flip = 0.5,
+                     .shuffle = true,
+                     .skip_bad_files = true,
                      .need = DS_NEED_METRIC | DS_NEED_NORMALS};
   return s;
 }
@@ -69,7 +88,8 @@ void ds_source_watch(ds_source *s, char *path, size_t size) {
 }
 
 static inline float fake_pixel(int number, int64_t item, int b, bool flip, int plane, int px) {
-  uint32_t h = (uint32_t)(number * 7919 + item * 104729 + b * 1299709 + plane * 15485863 + px * 31 + flip * 17);
+  uint32_t h =
+      (uint32_t)(number * 7919 + item * 104729 + b * 1299709 + plane * 15485863 + px * 31 + flip * 17);
   h = (h ^ h >> 15) * 0x2c1b3c6du;
   h ^= h >> 12;
   return (float)(h & 0xffff) / 65536;
@@ -81,9 +101,10 @@ static inline void fake_fill(const ds_source *s, int64_t i, int b, bool flip, ds
   const int channels[] = {3, 1, 1, 3};
 
   for (int p = 0; p < 4; p++)
-    for (int px = 0; planes[p] && px < channels[p] * n; px++) planes[p][px] = fake_pixel(s->number, i, b, flip, p, px);
+    for (int px = 0; planes[p] && px < channels[p] * n; px++)
+      planes[p][px] = fake_pixel(s->number, i, b, flip, p, px);
   out->valid = 0;
-  for (int px = 0; px < n; px++) out->valid += out->mask[px] = (px + i) % 3 != 0;
+  for (int px = 0; px < n; px++) out->valid += out->mask[px] = (px + i + b) % 3 != 0;
   out->domain = s->number;
   snprintf(out->id, DS_ID_MAX, "set%d/%04lld/%d", s->number, (long long)i, b);
 }
@@ -94,13 +115,10 @@ int ds_source_read(ds_source *s, int64_t i, bool flip, ds_sample *out) {
 
   if (s->watch) snprintf(s->watch, s->watch_size, "/fake/set%d/%04lld.file", s->number, (long long)i);
   if (s->busy_ns) nanosleep(&busy, NULL);
-  if (fake_marked(s->crash, i) && (!s->crashes || *s->crashes > 0)) {
-    if (s->crashes) --*s->crashes;
-    signal(SIGSEGV, SIG_DFL);
-    raise(SIGSEGV);
-  }
+  fake_crash(s, fake_mark(s->crash, i));
   while (fake_marked(s->hang, i)) pause();
-  NEED(!fake_marked(s->bad, i), E_DATA, "/fake/set%d/%04lld.file: cut", s->number, (long long)i);
+  NEED(!fake_marked(s->bad, i) && (!s->bad_from || i < s->bad_from), E_DATA, "/fake/set%d/%04lld.file: cut",
+       s->number, (long long)i);
   NEED(s->nomem != i + 1, E_NOMEM, "no memory for a sample");
   for (int b = 0; b < s->per_item; b++) fake_fill(s, i, b, flip, &out[b]);
 out:
