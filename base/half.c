@@ -30,9 +30,9 @@ uint16_t half_from_f32(float f) {
   if (mag > 0x7f800000) { /* NaN: as much payload as fits, never none, or it would be inf */
     r = mag >> 13 & 0x3ff;
     r = 0x7c00 | (r ? r : 0x200);
-  } else if (mag >= 0x477ff000) { /* 65520 and above round to inf */
+  } else if (mag >= 0x47800000) { /* 65536 and above */
     r = 0x7c00;
-  } else if (mag >= 0x38800000) { /* normal: drop 13 bits, ties to even; a carry runs into the exponent as it should */
+  } else if (mag >= 0x38800000) { /* normal: drop 13 bits, ties to even; a carry runs into the exponent, up to inf */
     r = (mag + 0xfff + (mag >> 13 & 1) - ((127 - 15) << 23)) >> 13;
   } else { /* subnormal: adding 0.5 leaves the result in the low bits, rounded by the hardware to even */
     r = bits_of(float_of(mag) + 0.5f) - 0x3f000000;

@@ -91,6 +91,23 @@ out:
   return st;
 }
 
+/* Moves the folder of the same step out of the way, and back when the new one cannot take its place. */
+static int swap_in(const char *tmp, const char *whole, const char *old) {
+  int st = OK;
+
+  TRY(io_rename(whole, old));
+  TRY(io_sync_parent(whole));
+  TRY(io_rename(tmp, whole));
+out:
+  if (st != OK && !io_exists(whole)) {
+    err_saved why;
+    err_save(&why);
+    io_rename(old, whole);
+    err_restore(&why);
+  }
+  return st;
+}
+
 int ck_history_publish(const char *run_dir, int64_t step) {
   int st = OK;
   char tmp[IO_PATH_MAX], whole[IO_PATH_MAX], old[IO_PATH_MAX];
@@ -98,18 +115,7 @@ int ck_history_publish(const char *run_dir, int64_t step) {
   TRY(ck_history_path(tmp, run_dir, step, ".tmp"));
   TRY(ck_history_path(whole, run_dir, step, ""));
   TRY(ck_history_path(old, run_dir, step, ".old"));
-  const bool replaces = io_exists(whole);
-  if (replaces) {
-    TRY(io_rename(whole, old));
-    TRY(io_sync_parent(whole));
-  }
-  if ((st = io_rename(tmp, whole)) != OK) {
-    err_saved why;
-    err_save(&why);
-    if (replaces) io_rename(old, whole);
-    err_restore(&why);
-    goto out;
-  }
+  TRY(io_exists(whole) ? swap_in(tmp, whole, old) : io_rename(tmp, whole));
   TRY(io_sync_parent(whole));
 out:
   return st;

@@ -94,14 +94,13 @@ out:
   return st;
 }
 
-/* Removes all but the newest `keep` of the steps up to `step`. */
-static int prune(const char *run_dir, int64_t step, int keep) {
+/* Removes all but the newest `keep`. */
+static int prune(const char *run_dir, int keep) {
   int st = OK;
   size_t n = 0;
   int64_t *steps = NULL;
 
   TRY(ck_history_steps(run_dir, &steps, &n));
-  while (n && steps[n - 1] > step) n--;
   for (size_t i = 0; keep > 0 && i + (size_t)keep < n; i++) TRY(ck_history_remove(run_dir, steps[i]));
 out:
   free(steps);
@@ -111,7 +110,7 @@ out:
 /* A checkpoint on the disk counts, whatever becomes of the rubbish: this only warns. */
 static void tidy(const char *run_dir, int64_t step, int keep) {
   if (ck_history_clean(run_dir) != OK) log_warn("left for the next save to clean up: %s", err_text());
-  if (ck_drop_after(run_dir, step) != OK || prune(run_dir, step, keep) != OK)
+  if (ck_drop_after(run_dir, step) != OK || prune(run_dir, keep) != OK)
     log_warn("an old checkpoint could not be removed: %s", err_text());
 }
 

@@ -229,6 +229,8 @@ static void paths(void **state) {
   memset(big, 'x', sizeof big - 1);
   big[sizeof big - 1] = 0;
   check_fails(E_FAIL, "a path of 4105 bytes", io_path(out, "%s", big));
+  big[IO_PATH_MAX] = 0;
+  check_fails(E_FAIL, "a path of 4096 bytes, at most 4095 fit", io_path(out, "%s", big));
   big[IO_PATH_MAX - 1] = 0;
   check_ok(io_path(out, "%s", big));
 }

@@ -25,6 +25,16 @@ static void bytes_as_numpy(void **state) {
   free(got);
 }
 
+static void one_dimension_has_a_comma(void **state) {
+  char *got = NULL;
+  size_t n = 0;
+
+  check_ok(npy_save_f32(tmpdir_at(state, "a.npy"), 1, (int64_t[]){1}, (float[]){1}));
+  check_ok(io_read_file(tmpdir_at(state, "a.npy"), 1000, &got, &n));
+  assert_non_null(strstr(got + 10, "'shape': (1,), }"));
+  free(got);
+}
+
 static void round_trip(void **state, int ndim, const int64_t *shape, size_t count) {
   float v[24], *back = NULL;
   int64_t dims[8];
@@ -80,6 +90,7 @@ static void bad_files(void **state) {
       {"{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", "'<f4' or '<f8' wanted"},
       {"{'descr': '<f4', 'fortran_order': True, 'shape': (2,), }", "C order wanted"},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", "8 bytes of data, the shape wants 12"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", "8 bytes of data, the shape wants 4"},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }", "bad shape"},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (2, }", "bad shape"},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,2), }", "bad shape"},
@@ -126,7 +137,7 @@ static void save_fails(void **state) {
 
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
-  const struct CMUnitTest tests[] = {TEST(bytes_as_numpy), TEST(shapes),       TEST(doubles_are_converted),
+  const struct CMUnitTest tests[] = {TEST(bytes_as_numpy), TEST(one_dimension_has_a_comma), TEST(shapes), TEST(doubles_are_converted),
                                      TEST(bad_files),      TEST(cut_anywhere), TEST(save_fails)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -174,8 +174,11 @@ static void replaces_a_model(void **state) {
   check_ok(io_make_dirs(tmpdir_at(state, "m.old/torn")));
   check_ok(io_make_dirs(out)); /* empty */
   check_ok(export_to(base_model, out));
+  assert_false(io_exists(tmpdir_at(state, "m/torn")));
   tmpdir_put(tmpdir_at(state, "m/stale"), "", 0);
+  faults_begin(0, 0, FAULTS_COUNT);
   check_ok(export_to(base_model, out));
+  assert_non_null(strstr(faults.log, "fsync m.tmp\nrename m m.old\nrename m.tmp m\nfsync "));
   assert_false(io_exists(tmpdir_at(state, "m/stale")));
   assert_false(io_exists(tmpdir_at(state, "m.old")));
   assert_false(io_exists(tmpdir_at(state, "m.tmp")));
@@ -194,6 +197,8 @@ static void refuses(void **state) {
   check_fails(E_CKPT, "lies in the base model", export_to(base, base));
   check_fails(E_CKPT, "lies in the base model", export_to(base, tmpdir_at(state, "base/out")));
   check_fails(E_CKPT, "lies in the base model", export_to(base, tmpdir_at(state, "home/../base")));
+  check_fails(E_CKPT, "lies in the base model", export_to(base, tmpdir_at(state, "base/vae/out")));
+  check_ok(export_to(base, tmpdir_at(state, "base-2"))); /* only its name begins as the base's */
   check_fails(E_CKPT, "none: cannot open", export_to(tmpdir_at(state, "none"), tmpdir_at(state, "m")));
   check_fails(E_CKPT, "file: not a folder", export_to(tmpdir_at(state, "file"), tmpdir_at(state, "m")));
   tmpdir_put(tmpdir_at(state, "base/scheduler/scheduler_config.json"), "{\"a\": 1", 7);

@@ -233,6 +233,19 @@ static void metrics_with_zero_bytes(void **state) {
   ck_rundir_close(&r);
 }
 
+static void metrics_are_durable(void **state) {
+  io_file f;
+  ck_rundir *r = opened(state);
+
+  put(state, "metrics.jsonl", L1 L2 L3);
+  faults_begin(0, 0, FAULTS_COUNT);
+  check_ok(ck_metrics_open(r, 2, &f));
+  check_ok(io_close(&f));
+  assert_string_equal(faults.log, "open metrics.jsonl.tmp\nfsync metrics.jsonl.tmp\n"
+                                  "rename metrics.jsonl.tmp metrics.jsonl\nfsync run\nopen metrics.jsonl\nfsync run\n");
+  ck_rundir_close(&r);
+}
+
 static void metrics_faults(void **state) {
   ck_rundir *r = opened(state);
 
@@ -270,6 +283,6 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(second_trainer_is_refused), TEST(children_do_not_inherit_the_lock), TEST(no_folder_to_be_had),
       TEST(opening_cleans_up), TEST(used), TEST(finished), TEST(clear), TEST(metrics_are_cut_back),
-      TEST(metrics_with_zero_bytes), TEST(metrics_faults), TEST(metrics_name_in_the_way)};
+      TEST(metrics_with_zero_bytes), TEST(metrics_are_durable), TEST(metrics_faults), TEST(metrics_name_in_the_way)};
   return cmocka_run_group_tests(tests, faults_no_sync, NULL);
 }

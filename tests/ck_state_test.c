@@ -358,6 +358,33 @@ static void failing_calls(void **state) {
   log_set_level(LOG_INFO);
 }
 
+/* Saving a step that is there already: one of the two is there whatever fails, without the folder being opened anew. */
+static void failing_calls_replacing(void **state) {
+  log_set_level(LOG_ERROR + 1);
+  for (int i = 1, failed = 1; failed; i++) {
+    check_ok(io_remove_tree(tmpdir_at(state, "checkpoints")));
+    save(state, 5, 0, 1);
+    tiny_state t;
+    tiny_init(&t, 5, 0);
+    faults_begin(i, EIO, FAULTS_ONCE);
+    ck_save(*state, &t.s, 1);
+    failed = faults_end();
+    check_latest(state, 5, 0);
+  }
+  log_set_level(LOG_INFO);
+}
+
+static void first_failure_is_reported(void **state) {
+  tiny_state t;
+
+  tiny_init(&t, 5, 0);
+  log_set_level(LOG_ERROR + 1);
+  faults_begin(8, ENOSPC, FAULTS_STUCK); /* the clean-up fails too */
+  check_fails(E_DISK, "weights.safetensors: cannot ", ck_save(*state, &t.s, 1));
+  faults_end();
+  log_set_level(LOG_INFO);
+}
+
 /* From call i on nothing reaches the disk: what kill -9 leaves. */
 static void killed_anywhere(void **state, int64_t before, int64_t step) {
   log_set_level(LOG_ERROR + 1);
@@ -461,7 +488,7 @@ int main(void) {
       TEST(round_trip), TEST(files_are_plain_safetensors), TEST(none_yet), TEST(keeps_the_newest),
       TEST(seven_digits_come_after_six), TEST(same_step_again), TEST(later_steps_go), TEST(leftovers_are_cleaned),
       TEST(not_finite_is_not_saved), TEST(damage_is_seen), TEST(swapped_files_are_seen), TEST(other_version),
-      TEST(all_damaged), TEST(damage_is_reported), TEST(other_parameters), TEST(ema_or_not), TEST(failing_calls),
+      TEST(all_damaged), TEST(damage_is_reported), TEST(other_parameters), TEST(ema_or_not), TEST(failing_calls), TEST(failing_calls_replacing), TEST(first_failure_is_reported),
       TEST(killed_in_the_next_step), TEST(killed_in_the_same_step), TEST(killed_then_loaded),
       TEST(killed_replacing_then_loaded), TEST(order_of_calls), TEST(short_writes), TEST(no_place_to_save)};
   return cmocka_run_group_tests(tests, faults_no_sync, NULL);
