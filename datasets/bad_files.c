@@ -22,7 +22,7 @@ int ds_bad_files_report(ds_bad_files *b, int dataset, int64_t item, const char *
     b->room = room;
   }
   b->items[b->n++] = (ds_bad_item){dataset, item};
-  log_warn("data[%d]: bad file skipped: %s", dataset, reason);
+  log_warn("data.%d: bad file skipped: %s", dataset, reason);
 out:
   return st;
 }

@@ -114,7 +114,7 @@ int ds_describe_all(FILE *f, const ds_loader_opts *o, const ds_data *data, int n
     TRY(samples_look(o, data, n, i, &k));
     TRY(ds_source_describe(s, 0, first));
     TRY(ds_source_describe(s, count - 1, last));
-    fprintf(f, "data[%d]: %s%s %s\n", i, so->kind, layout_name(so->layout), so->root);
+    fprintf(f, "data.%d: %s%s %s\n", i, so->kind, layout_name(so->layout), so->root);
     fprintf(f, "  samples  %lld", (long long)count * per);
     if (ds_source_is_stored(s)) fprintf(f, " in %lld files of %d", (long long)count, per);
     fprintf(f, ", %.3g %% of the groups\n", 100 * data[i].weight / weights);

@@ -85,7 +85,7 @@ static int pick_replace(ds_loader *l, int i, int at) {
   j->crashes = j->kills = 0;
   do {
     if (++j->attempts[at] > REPLACEMENTS) {
-      snprintf(text, sizeof text, "data[%d]: %d replacements in a row were bad too%s%.900s", g->dataset,
+      snprintf(text, sizeof text, "data.%d: %d replacements in a row were bad too%s%.900s", g->dataset,
                REPLACEMENTS, s->text[0] ? ", the last: " : "", s->text);
       job_fail(l, i, E_DATA, text);
       return OK;
@@ -396,9 +396,9 @@ static int mixer_open(ds_loader *l) {
     const bool stored = ds_source_is_stored(s);
     e[i] = (ds_mix_entry){l->data[i].weight, ds_source_count(s), ds_source_samples_per_item(s),
                           o->shuffle && !stored, stored ? 0 : o->flip};
-    NEED(e[i].count > 0, E_DATA, "data[%d] (%s, %s): no samples", i, o->kind, o->root);
+    NEED(e[i].count > 0, E_DATA, "data.%d (%s, %s): no samples", i, o->kind, o->root);
     NEED(!stored || e[i].samples_per_item == l->o.group, E_DATA,
-         "data[%d] (%s, %s): files of %d samples, optim.group is %d", i, o->kind, o->root,
+         "data.%d (%s, %s): files of %d samples, optim.group is %d", i, o->kind, o->root,
          e[i].samples_per_item, l->o.group);
   }
   TRY(ds_mixer_create(l->o.seed, e, l->n, l->o.group, l->o.groups_per_step, &l->mixer));
@@ -407,17 +407,23 @@ out:
   return st;
 }
 
-/* Bytes of planes that a job of data set i may need; `reserve` pixels a sample where sizes are the files',
- * none of which is opened in this process. */
+/* Bytes of planes that a job of data set i may need. Where sizes are the images' own none is opened here, which might
+ * crash this process, and a sample has `reserve` pixels; of stored groups the list knows them all. */
 static size_t planes_need(const ds_loader *l, int i, int64_t reserve) {
   ds_source *s = l->data[i].source;
   const ds_opts *o = ds_source_opts(s);
   const bool stored = ds_source_is_stored(s);
   const int B = l->o.singly ? ds_source_samples_per_item(s) : l->o.group;
-  int H, W;
+  size_t most = 0;
 
-  if (o->H == 0 || stored || ds_source_shape(s, 0, &H, &W) != OK) H = 8, W = (int)(reserve / 8);
-  return ds_ring_plane_bytes(B, H, W, o->need, stored);
+  if (o->H == 0 && !stored) return ds_ring_plane_bytes(B, 8, (int)(reserve / 8), o->need, false);
+  for (int64_t j = 0; j < (stored ? ds_source_count(s) : 1); j++) {
+    int H, W;
+    if (ds_source_shape(s, j, &H, &W) != OK) continue; /* reading it will say why */
+    const size_t bytes = ds_ring_plane_bytes(B, H, W, o->need, stored);
+    if (bytes > most) most = bytes;
+  }
+  return most;
 }
 
 /* The largest ring that the machine has address space for. */

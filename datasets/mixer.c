@@ -35,14 +35,14 @@ static int entries_check(const ds_mix_entry *e, int n, int group) {
   int st = OK;
 
   for (int i = 0; i < n; i++) {
-    NEED(e[i].weight > 0 && e[i].weight < 1e300, E_CONFIG, "data[%d].weight: %g is not a positive number", i,
+    NEED(e[i].weight > 0 && e[i].weight < 1e300, E_CONFIG, "data.%d.weight: %g is not a positive number", i,
          e[i].weight);
-    NEED(e[i].flip >= 0 && e[i].flip <= 1, E_CONFIG, "data[%d].flip: %g is not in 0 to 1", i, e[i].flip);
-    NEED(e[i].count > 0, E_DATA, "data[%d]: no samples", i);
-    NEED(e[i].count <= UINT32_MAX, E_DATA, "data[%d]: %lld items, at most %u are possible", i,
+    NEED(e[i].flip >= 0 && e[i].flip <= 1, E_CONFIG, "data.%d.flip: %g is not in 0 to 1", i, e[i].flip);
+    NEED(e[i].count > 0, E_DATA, "data.%d: no samples", i);
+    NEED(e[i].count <= UINT32_MAX, E_DATA, "data.%d: %lld items, at most %u are possible", i,
          (long long)e[i].count, UINT32_MAX);
     NEED(e[i].samples_per_item >= 1 && group % e[i].samples_per_item == 0, E_DATA,
-         "data[%d]: a file of %d samples does not fill groups of %d", i, e[i].samples_per_item, group);
+         "data.%d: a file of %d samples does not fill groups of %d", i, e[i].samples_per_item, group);
   }
 out:
   return st;
@@ -154,7 +154,7 @@ static int item_at(ds_mixer *m, int d, int64_t place, int64_t *item, int64_t *ep
   epoch_order *o = &e->order[*epoch % EPOCHS_KEPT];
   if (!o->item) {
     o->item = malloc((size_t)e->in.count * sizeof *o->item);
-    NEED(o->item, E_NOMEM, "data[%d]: the order of %lld items", d, (long long)e->in.count);
+    NEED(o->item, E_NOMEM, "data.%d: the order of %lld items", d, (long long)e->in.count);
   }
   if (o->epoch != *epoch) {
     const rng_key k = rng_stream(m->seed, "order", (uint64_t)d, (uint64_t)*epoch);
@@ -205,7 +205,7 @@ int ds_mixer_replace(ds_mixer *m, int64_t step, int g, int j, int attempt, int d
   const rng_key k = rng_stream(m->seed, "replace", (uint64_t)G, (uint64_t)j);
   int64_t taken[ATTEMPTS_MAX], before, epoch;
 
-  NEED(attempt < e->count, E_DATA, "data[%d]: all %lld items were tried", dataset, (long long)e->count);
+  NEED(attempt < e->count, E_DATA, "data.%d: all %lld items were tried", dataset, (long long)e->count);
   TRY(groups_before(m, G, dataset, &before));
   TRY(item_at(m, dataset, before * ds_mixer_picks(m, dataset) + j, &taken[0], &epoch));
   for (int a = 1; a <= attempt; a++)

@@ -15,7 +15,7 @@ static int group_shape(ds_source *src, ds_slot *s, int *H, int *W) {
     TRY(ds_source_describe(src, s->picks[0].item, first));
     TRY(ds_source_describe(src, s->picks[j].item, other));
     s->at = -1;
-    FAIL(E_DATA, "%s is %dx%d but %s is %dx%d and a group has one shape: set data[%d].size", first, *H, *W,
+    FAIL(E_DATA, "%s is %dx%d but %s is %dx%d and a group has one shape: set data.%d.size", first, *H, *W,
          other, h, w, s->group.dataset);
   }
 out:
@@ -59,7 +59,7 @@ static int group_decode(const ds_ring *r, ds_source *src, ds_slot *s) {
     char id[DS_ID_MAX] = "";
     TRY(ds_source_describe(src, s->picks[0].item, id));
     s->at = -1;
-    FAIL(E_DATA, "%s: %dx%d is too large for the buffers: set data[%d].size", id, H, W, s->group.dataset);
+    FAIL(E_DATA, "%s: %dx%d is too large for the buffers: set data.%d.size", id, H, W, s->group.dataset);
   }
   for (int j = 0; j < s->npicks; j++) {
     ds_ring_beat(s, s->at = j);

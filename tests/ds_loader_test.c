@@ -12,6 +12,7 @@
 #include "datasets/dump.h"
 #include "datasets/mixer.h"
 #include "tests/support/fake_source.h"
+#include "tests/support/groups.h"
 #include "tests/support/tmpdir.h"
 
 enum { GROUP = 2, PER_STEP = 4, STEPS = 12 };
@@ -30,41 +31,9 @@ static ds_loader *open_on(ds_loader_opts o, ds_source *s, int n) {
   return l;
 }
 
-static uint64_t mix(uint64_t h, const void *data, size_t n) {
-  const unsigned char *p = data;
-  for (size_t i = 0; data && i < n; i++) h = (h ^ p[i]) * 0x100000001b3u;
-  return h;
-}
-
-/* All that the trainer sees of a group. */
-static uint64_t group_hash(const ds_group *g) {
-  const size_t px = (size_t)(g->B * g->H * g->W);
-  uint64_t h = 0xcbf29ce484222325u;
-  h = mix(h, &g->step, sizeof g->step);
-  h = mix(h, (int[]){g->g, g->dataset, g->B, g->H, g->W}, 5 * sizeof(int));
-  h = mix(h, g->rgb, 12 * px);
-  h = mix(h, g->metric, 4 * px);
-  h = mix(h, g->depth, 4 * px);
-  h = mix(h, g->normals, 12 * px);
-  h = mix(h, g->mask, px);
-  h = mix(h, g->timesteps, 8 * (size_t)g->B);
-  h = mix(h, g->valid, 8 * (size_t)g->B);
-  h = mix(h, g->domain, 8 * (size_t)g->B);
-  for (int b = 0; b < g->B; b++) h = mix(h, g->id[b], strlen(g->id[b]));
-  return h;
-}
-
-static uint64_t next_hash(ds_loader *l) {
-  ds_group *g = NULL;
-  check_ok(ds_loader_next(l, &g));
-  const uint64_t h = group_hash(g);
-  ds_loader_release(l, g);
-  return h;
-}
-
 static void run(ds_loader *l, int64_t from, int steps, uint64_t *hashes) {
   check_ok(ds_loader_seek(l, from));
-  for (int i = 0; i < steps * PER_STEP; i++) hashes[i] = next_hash(l);
+  for (int i = 0; i < steps * PER_STEP; i++) hashes[i] = group_next_hash(l);
 }
 
 static void run_all(ds_loader_opts o, ds_source *s, int n, uint64_t hashes[STEPS * PER_STEP]) {
@@ -255,7 +224,7 @@ static void held_groups_keep_their_samples(void **state) {
   check_ok(ds_loader_next(l, &held[0])); /* also over a seek */
   const uint64_t h = group_hash(held[0]);
   check_ok(ds_loader_seek(l, 2));
-  for (int i = 0; i < 3 * PER_STEP; i++) assert_true(next_hash(l) == want[PER_STEP + i]);
+  for (int i = 0; i < 3 * PER_STEP; i++) assert_true(group_next_hash(l) == want[PER_STEP + i]);
   assert_true(group_hash(held[0]) == h);
   ds_loader_close(&l);
 }
@@ -273,7 +242,7 @@ static void seeks_lose_no_slot(void **state) {
     for (int i = 0; i < 8; i++) {
       check_ok(ds_loader_seek(l, 1 + i));
       nap(0.001);
-      if (i % 2) assert_true(next_hash(l) == want[i * PER_STEP]);
+      if (i % 2) assert_true(group_next_hash(l) == want[i * PER_STEP]);
     }
     ds_loader_close(&l);
   }
@@ -322,7 +291,7 @@ static void shapes_in_a_group_must_agree(void **state) {
     ds_loader *l = open_on(opts_of(workers), &s, 1);
     for (int again = 0; again < 2; again++)
       check_fails(E_DATA,
-                  "set0/0000 is 8x8 but set0/0001 is 8x16 and a group has one shape: set data[0].size",
+                  "set0/0000 is 8x8 but set0/0001 is 8x16 and a group has one shape: set data.0.size",
                   ds_loader_next(l, &g));
     ds_loader_close(&l);
   }
@@ -342,7 +311,7 @@ static void native_shapes_beyond_the_reserve_are_named(void **state) {
   s.wide[0] = 1;
   s.wide[1] = 2;
   ds_loader *l = open_on(opts_of(1), &s, 1);
-  check_fails(E_DATA, "4096x4104 is too large for the buffers: set data[0].size", ds_loader_next(l, &g));
+  check_fails(E_DATA, "4096x4104 is too large for the buffers: set data.0.size", ds_loader_next(l, &g));
   ds_loader_close(&l);
 }
 
@@ -352,10 +321,10 @@ static void wrong_options_are_refused(void **state) {
   ds_loader *l = NULL;
   ds_loader_opts o = opts_of(1);
   (void)state;
-  check_fails(E_DATA, "data[1] (fake, /fake): no samples", ds_loader_open(&o, data, 2, &l));
+  check_fails(E_DATA, "data.1 (fake, /fake): no samples", ds_loader_open(&o, data, 2, &l));
   check_fails(E_CONFIG, "no entries", ds_loader_open(&o, data, 0, &l));
   s[1] = fake_stored(1, 4, 3, 2, 2);
-  check_fails(E_DATA, "data[1] (fake, /fake): files of 3 samples, optim.group is 2",
+  check_fails(E_DATA, "data.1 (fake, /fake): files of 3 samples, optim.group is 2",
               ds_loader_open(&o, data, 2, &l));
   o.workers = -1;
   check_fails(E_CONFIG, "loader.workers", ds_loader_open(&o, data, 1, &l));
@@ -418,8 +387,8 @@ static void a_fatal_bad_file_ends_at_its_turn(void **state) {
   s.bad[0] = 1 + 5;
   for (int workers = 0; workers < 4; workers += 3) {
     ds_loader *l = open_on(opts_of(workers), &s, 1);
-    next_hash(l);
-    next_hash(l);
+    group_next_hash(l);
+    group_next_hash(l);
     for (int again = 0; again < 2; again++)
       check_fails(E_DATA, "/fake/set0/0005.file: cut", ds_loader_next(l, &g));
     check_ok(ds_loader_seek(l, 2)); /* the only other way on */
@@ -435,7 +404,7 @@ static void a_bad_stored_group_is_never_replaced(void **state) {
   s.bad[0] = 1 + 1;
   for (int workers = 0; workers < 2; workers++) {
     ds_loader *l = open_on(opts_of(workers), &s, 1);
-    next_hash(l);
+    group_next_hash(l);
     check_fails(E_DATA, "/fake/set0/0001.file: cut", ds_loader_next(l, &g));
     ds_loader_close(&l);
   }
@@ -450,13 +419,13 @@ static void replacements_end(void **state) {
     two.bad[0] = 1;
     two.bad[1] = 2;
     ds_loader *l = open_on(opts_of(workers), &two, 1);
-    check_fails(E_DATA, "data[0]: all 2 items were tried", ds_loader_next(l, &g));
+    check_fails(E_DATA, "data.0: all 2 items were tried", ds_loader_next(l, &g));
     assert_int_equal(ds_loader_bad_files(l), 2);
     ds_loader_close(&l);
     s.nomem = 0;
     s.bad_from = 1;
     l = open_on(opts_of(workers), &s, 1);
-    check_fails(E_DATA, "data[0]: 8 replacements in a row were bad too, the last: /fake/set0/",
+    check_fails(E_DATA, "data.0: 8 replacements in a row were bad too, the last: /fake/set0/",
                 ds_loader_next(l, &g));
     assert_true(ds_loader_bad_files(l) >= 9);
     ds_loader_close(&l);
@@ -491,8 +460,8 @@ static void a_crashing_file_is_named_and_skipped(void **state) {
   s.opts.skip_bad_files = false;
   s.opts.shuffle = false;
   ds_loader *l = open_on(opts_of(2), &s, 1);
-  next_hash(l);
-  next_hash(l);
+  group_next_hash(l);
+  group_next_hash(l);
   check_fails(E_DATA, "/fake/set0/0004.file: its decoder ended 2 times (signal 11, ", ds_loader_next(l, &g));
   ds_loader_close(&l);
 }
@@ -573,7 +542,7 @@ static void killed_workers_change_nothing(void **state) {
       const int w = i / PER_STEP % 3;
       if (pids[w]) kill(pids[w], i % 8 ? SIGTERM : SIGKILL);
     }
-    got[i] = next_hash(l);
+    got[i] = group_next_hash(l);
   }
   assert_memory_equal(want, got, sizeof want);
   assert_int_equal(ds_loader_bad_files(l), 3); /* the really bad ones */
@@ -609,7 +578,7 @@ static void a_killed_supervisor_is_replaced(void **state) { /* and its workers d
       nap(0.05);
       for (int w = 0; w < 2; w++) assert_true(kill(pids[w], 0) < 0 || parent_of(pids[w]) != supervisor);
     }
-    got[i] = next_hash(l);
+    got[i] = group_next_hash(l);
   }
   assert_memory_equal(want, got, sizeof want);
   ds_loader_close(&l);
@@ -628,7 +597,7 @@ static void the_terminals_signals_are_left_to_the_trainer(void **state) {
     for (int w = 0; w < 3; w++) kill(w < 2 ? before[w] : supervisor, signals[i]);
   kill(supervisor, SIGTERM);
   nap(0.05);
-  for (int i = 0; i < 20; i++) next_hash(l);
+  for (int i = 0; i < 20; i++) group_next_hash(l);
   ds_loader_worker_pids(l, after, 2);
   assert_memory_equal(before, after, sizeof before);
   ds_loader_close(&l);
@@ -676,13 +645,13 @@ static void nothing_grows(void **state) {
   (void)state;
   make_mix(s);
   ds_loader *l = open_on(opts_of(2), s, 3);
-  for (int i = 0; i < WARM; i++) next_hash(l);
+  for (int i = 0; i < WARM; i++) group_next_hash(l);
   ds_loader_worker_pids(l, pids, 2);
   pids[2] = parent_of(pids[0]);
   pids[3] = getpid();
   for (int i = 0; i < 4; i++) kb[i] = private_kb(pids[i]), files[i] = open_files(pids[i]);
   const double start = seconds();
-  for (int i = 0; i < GROUPS; i++) next_hash(l);
+  for (int i = 0; i < GROUPS; i++) group_next_hash(l);
   print_message("%.0f tiny groups a second through the ring\n", GROUPS / (seconds() - start));
   for (int i = 0; i < 4; i++) {
     assert_true(private_kb(pids[i]) - kb[i] < 1024);
@@ -700,9 +669,9 @@ static void loaders_open_and_close_without_a_trace(void **state) {
   for (int i = 0; i < 10; i++) {
     ds_loader *a = open_on(opts_of(2), &s, 1),
               *b = open_on(opts_of(1), &s, 1); /* training and validation, say */
-    assert_true(next_hash(a) == next_hash(b));
+    assert_true(group_next_hash(a) == group_next_hash(b));
     ds_loader_close(i % 2 ? &a : &b);
-    next_hash(i % 2 ? b : a);
+    group_next_hash(i % 2 ? b : a);
     ds_loader_close(&a);
     ds_loader_close(&b);
   }
@@ -802,7 +771,7 @@ static void descriptions_name_what_is_there(void **state) {
   check_ok(ds_describe_all(f, &o, data, 3));
   fclose(f);
   static const char *const want[] = {
-      "data[0]: fake /fake", "samples  11, 25 % of the groups",   "size     5x7", "first    set0/0000",
+      "data.0: fake /fake", "samples  11, 25 % of the groups",   "size     5x7", "first    set0/0000",
       "last     set1/0005",  "samples  10 in 5 files of 2, 25 %", "valid    66."};
   for (size_t i = 0; i < sizeof want / sizeof *want; i++)
     if (!strstr(text, want[i])) fail_msg("no \"%s\" in:\n%s", want[i], text);

@@ -211,18 +211,18 @@ static void wrong_entries_are_named(void **state) {
   check_fails(E_CONFIG, "no entries", ds_mixer_create(1, e, 0, 2, 1, &m));
   check_fails(E_CONFIG, "groups of 0", ds_mixer_create(1, e, 2, 0, 1, &m));
   e[1].count = 0;
-  check_fails(E_DATA, "data[1]: no samples", ds_mixer_create(1, e, 2, 2, 1, &m));
+  check_fails(E_DATA, "data.1: no samples", ds_mixer_create(1, e, 2, 2, 1, &m));
   e[1] = three[1];
   e[1].weight = 0;
-  check_fails(E_CONFIG, "data[1].weight", ds_mixer_create(1, e, 2, 2, 1, &m));
+  check_fails(E_CONFIG, "data.1.weight", ds_mixer_create(1, e, 2, 2, 1, &m));
   e[1].weight = NAN;
-  check_fails(E_CONFIG, "data[1].weight", ds_mixer_create(1, e, 2, 2, 1, &m));
+  check_fails(E_CONFIG, "data.1.weight", ds_mixer_create(1, e, 2, 2, 1, &m));
   e[1] = three[1];
   e[1].flip = 1.5;
-  check_fails(E_CONFIG, "data[1].flip", ds_mixer_create(1, e, 2, 2, 1, &m));
+  check_fails(E_CONFIG, "data.1.flip", ds_mixer_create(1, e, 2, 2, 1, &m));
   e[1] = three[1];
   e[1].samples_per_item = 2;
-  check_fails(E_DATA, "data[1]: a file of 2 samples", ds_mixer_create(1, e, 2, 3, 1, &m));
+  check_fails(E_DATA, "data.1: a file of 2 samples", ds_mixer_create(1, e, 2, 3, 1, &m));
   assert_null(m);
   ds_mixer_destroy(&m);
 }
