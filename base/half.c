@@ -14,53 +14,61 @@ static float float_of(uint32_t u) {
   return f;
 }
 
-float half_to_f32(uint16_t h) {
+/* a or b without a branch: both are always computed, so the loops below become vector code. */
+static uint32_t pick(int cond, uint32_t a, uint32_t b) {
+  const uint32_t mask = -(uint32_t)cond;
+  return (a & mask) | (b & ~mask);
+}
+
+static float half_wide(uint16_t h) {
   const uint32_t sign = (uint32_t)(h & 0x8000) << 16, mag = h & 0x7fff;
+  const uint32_t special = mag << 13 | 0x7f800000; /* inf, NaN with its payload */
+  const uint32_t normal = (mag << 13) + ((127 - 15) << 23);
+  const uint32_t subnormal = bits_of((float)(int32_t)mag * 0x1p-24f); /* exact in float */
 
-  if (mag >= 0x7c00) return float_of(sign | 0x7f800000 | (mag & 0x3ff) << 13); /* inf, NaN with its payload */
-  if (mag >= 0x0400) return float_of(sign | ((mag << 13) + ((127 - 15) << 23)));
-  return float_of(sign | bits_of((float)mag * 0x1p-24f)); /* subnormal: exact in float */
+  return float_of(sign | pick(mag >= 0x7c00, special, pick(mag >= 0x0400, normal, subnormal)));
 }
 
-uint16_t half_from_f32(float f) {
-  const uint32_t u = bits_of(f), mag = u & 0x7fffffff;
-  const uint16_t sign = (uint16_t)(u >> 16 & 0x8000);
-  uint32_t r;
+static uint16_t half_narrow(float f) {
+  const uint32_t u = bits_of(f), mag = u & 0x7fffffff, payload = mag >> 13 & 0x3ff;
+  /* NaN: as much payload as fits, never none, or it would be inf */
+  const uint32_t nan = 0x7c00 | pick(payload != 0, payload, 0x200);
+  /* drop 13 bits, ties to even; a carry runs into the exponent, up to inf */
+  const uint32_t normal = (mag + 0xfff + (mag >> 13 & 1) - ((127 - 15) << 23)) >> 13;
+  /* adding 0.5 leaves the result in the low bits, rounded to even by the hardware */
+  const uint32_t subnormal = bits_of(float_of(mag) + 0.5f) - 0x3f000000;
+  const uint32_t finite = pick(mag >= 0x38800000, normal, subnormal);
 
-  if (mag > 0x7f800000) { /* NaN: as much payload as fits, never none, or it would be inf */
-    r = mag >> 13 & 0x3ff;
-    r = 0x7c00 | (r ? r : 0x200);
-  } else if (mag >= 0x47800000) { /* 65536 and above */
-    r = 0x7c00;
-  } else if (mag >= 0x38800000) { /* normal: drop 13 bits, ties to even; a carry runs into the exponent, up to inf */
-    r = (mag + 0xfff + (mag >> 13 & 1) - ((127 - 15) << 23)) >> 13;
-  } else { /* subnormal: adding 0.5 leaves the result in the low bits, rounded by the hardware to even */
-    r = bits_of(float_of(mag) + 0.5f) - 0x3f000000;
-  }
-  return (uint16_t)(sign | r);
+  return (uint16_t)((u >> 16 & 0x8000) | pick(mag > 0x7f800000, nan, pick(mag >= 0x47800000, 0x7c00, finite)));
 }
 
-float bf16_to_f32(uint16_t b) { return float_of((uint32_t)b << 16); }
+static float bf16_wide(uint16_t b) { return float_of((uint32_t)b << 16); }
 
-uint16_t bf16_from_f32(float f) {
+static uint16_t bf16_narrow(float f) {
   const uint32_t u = bits_of(f);
 
   if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | (u & 0x7f0000 ? 0 : 0x40));
   return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
+/* The work is in static functions, which position-independent code can inline into the loops. */
+float half_to_f32(uint16_t h) { return half_wide(h); }
+uint16_t half_from_f32(float f) { return half_narrow(f); }
+float bf16_to_f32(uint16_t b) { return bf16_wide(b); }
+uint16_t bf16_from_f32(float f) { return bf16_narrow(f); }
+
 void half_to_f32_n(const uint16_t *in, float *out, size_t n) {
-  for (size_t i = 0; i < n; i++) out[i] = half_to_f32(in[i]);
+  for (size_t i = 0; i < n; i++) out[i] = half_wide(in[i]);
 }
 
 void half_from_f32_n(const float *in, uint16_t *out, size_t n) {
-  for (size_t i = 0; i < n; i++) out[i] = half_from_f32(in[i]);
+  for (size_t i = 0; i < n; i++) out[i] = half_narrow(in[i]);
 }
 
 void bf16_to_f32_n(const uint16_t *in, float *out, size_t n) {
-  for (size_t i = 0; i < n; i++) out[i] = bf16_to_f32(in[i]);
+  for (size_t i = 0; i < n; i++) out[i] = bf16_wide(in[i]);
 }
 
 void bf16_from_f32_n(const float *in, uint16_t *out, size_t n) {
-  for (size_t i = 0; i < n; i++) out[i] = bf16_from_f32(in[i]);
+  for (size_t i = 0; i < n; i++) out[i] = bf16_narrow(in[i]);
 }

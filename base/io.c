@@ -209,6 +209,23 @@ out:
   return st;
 }
 
+/* For reading, a regular file only: opening a FIFO would wait for ever. */
+static int open_regular(const char *path, int *out, size_t *size) {
+  int st = OK;
+  struct stat s;
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+  NEED(fd >= 0, E_IO, "%s: cannot open: %s", path, strerror(errno));
+  NEED(fstat(fd, &s) == 0, E_IO, "%s: cannot look at: %s", path, strerror(errno));
+  NEED(S_ISREG(s.st_mode), E_IO, "%s: not a file%s", path, S_ISDIR(s.st_mode) ? " but a folder" : "");
+  *size = (size_t)s.st_size;
+  *out = fd;
+  fd = -1;
+out:
+  if (fd >= 0) close(fd);
+  return st;
+}
+
 static int copy_bytes(int from, const char *path, io_file *to) {
   enum { CHUNK = 1 << 20 };
   int st = OK;
@@ -228,11 +245,11 @@ out:
 }
 
 int io_copy_file(const char *from, const char *to) {
-  int st = OK;
+  int st = OK, in = -1;
+  size_t size;
   io_file f = {.fd = -1};
-  const int in = open(from, O_RDONLY | O_CLOEXEC);
 
-  NEED(in >= 0, E_IO, "%s: cannot open: %s", from, strerror(errno));
+  TRY(open_regular(from, &in, &size));
   TRY(io_create(to, &f));
   TRY(copy_bytes(in, from, &f));
   TRY(io_sync(&f));
@@ -290,16 +307,11 @@ out:
 }
 
 int io_read_file(const char *path, size_t max, char **data, size_t *n) {
-  int st = OK;
+  int st = OK, fd = -1;
   size_t size, got = 0;
   char *buf = NULL;
-  struct stat s;
-  const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang the program */
 
-  NEED(fd >= 0, E_IO, "%s: cannot open: %s", path, strerror(errno));
-  NEED(fstat(fd, &s) == 0, E_IO, "%s: cannot look at: %s", path, strerror(errno));
-  NEED(S_ISREG(s.st_mode), E_IO, "%s: not a file%s", path, S_ISDIR(s.st_mode) ? " but a folder" : "");
-  size = (size_t)s.st_size;
+  TRY(open_regular(path, &fd, &size));
   NEED(size <= max, E_FORMAT, "%s: %zu bytes, at most %zu are allowed", path, size, max);
   NEED((buf = malloc(size + 1)) != NULL, E_NOMEM, "%s: %zu bytes", path, size);
   TRY(read_all(fd, path, buf, size, &got));

@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,6 +39,7 @@ static bool colour(void) {
 static void put(int fd, const char *text, size_t n) {
   while (n) {
     const ssize_t done = write(fd, text, n);
+    if (done < 0 && errno == EINTR) continue;
     if (done <= 0) return;
     text += done;
     n -= (size_t)done;

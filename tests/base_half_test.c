@@ -97,19 +97,29 @@ static void nan_stays_nan(void **state) {
   }
 }
 
+/* The loops over arrays are other machine code than the functions on one value. */
 static void arrays(void **state) {
-  const float in[3] = {1.0f, -2.5f, 0.333333f};
-  float back[3];
-  uint16_t codes[3];
+  enum { N = 65536 + 3 };
+  static uint16_t codes[N], back[N];
+  static float wide[N];
 
   (void)state;
-  half_from_f32_n(in, codes, 3);
-  half_to_f32_n(codes, back, 3);
-  for (int i = 0; i < 3; i++) assert_true(codes[i] == half_from_f32(in[i]) && back[i] == half_to_f32(codes[i]));
-  bf16_from_f32_n(in, codes, 3);
-  bf16_to_f32_n(codes, back, 3);
-  for (int i = 0; i < 3; i++) assert_true(codes[i] == bf16_from_f32(in[i]) && back[i] == bf16_to_f32(codes[i]));
-  half_from_f32_n(in, NULL, 0);
+  for (unsigned i = 0; i < N; i++) codes[i] = (uint16_t)i;
+  for (size_t n = 0; n < 40; n++) { /* every remainder of a vector */
+    wide[n] = -7;
+    half_to_f32_n(codes + 1000, wide, n);
+    assert_true(wide[n] == -7 && (n == 0 || wide[n - 1] == half_to_f32((uint16_t)(999 + n))));
+  }
+  half_to_f32_n(codes, wide, N);
+  for (unsigned i = 0; i < N; i++) assert_int_equal(bits(wide[i]), bits(half_to_f32((uint16_t)i)));
+  half_from_f32_n(wide, back, N);
+  assert_memory_equal(back, codes, sizeof codes);
+  bf16_to_f32_n(codes, wide, N);
+  for (unsigned i = 0; i < N; i++) assert_int_equal(bits(wide[i]), bits(bf16_to_f32((uint16_t)i)));
+  bf16_from_f32_n(wide, back, N);
+  assert_memory_equal(back, codes, sizeof codes);
+  half_from_f32_n(wide, back, N); /* values that do not fit */
+  for (unsigned i = 0; i < N; i++) assert_int_equal(back[i], half_from_f32(wide[i]));
 }
 
 int main(void) {

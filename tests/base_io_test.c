@@ -193,6 +193,8 @@ static void read_file_refuses(void **state) {
   check_fails(E_IO, "not a file but a folder", io_read_file(*state, 4, &data, &n));
   assert_int_equal(mkfifo(tmpdir_at(state, "fifo"), 0600), 0);
   check_fails(E_IO, "fifo: not a file", io_read_file(tmpdir_at(state, "fifo"), 4, &data, &n));
+  check_fails(E_IO, "fifo: not a file", io_copy_file(tmpdir_at(state, "fifo"), tmpdir_at(state, "copy")));
+  assert_false(io_exists(tmpdir_at(state, "copy")));
   assert_null(data);
 }
 
