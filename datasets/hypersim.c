@@ -77,7 +77,6 @@ static bool one_of(const char *text, const char *const *known) {
 }
 
 static const char *const splits[] = {"train", "val", "test", NULL};
-static const char *const splits_of_rows[] = {"train", "val", "test", "", NULL}; /* rows left out of the release have none */
 static const char *const truths[] = {"True", "False", NULL};
 
 static bool is_name(const char *text) { return *text && !strchr(text, '/'); }
@@ -93,8 +92,9 @@ static int read_row(const ds_source *s, const ds_hypersim_list *l, const struct 
 
   NEED(one_of(f[c->included], truths), E_DATA, "%s:%d: included_in_public_release: wanted True or False, found '%.40s'", path,
        line, f[c->included]);
-  NEED(one_of(f[c->split], splits_of_rows), E_DATA,
-       "%s:%d: split_partition_name: wanted train, val, test or nothing, found '%.40s'", path, line, f[c->split]);
+  /* rows left out of the release have no split */
+  NEED(one_of(f[c->split], splits) || (strcmp(f[c->included], "False") == 0 && !*f[c->split]), E_DATA,
+       "%s:%d: split_partition_name: wanted train, val or test, found '%.40s'", path, line, f[c->split]);
   *wanted = strcmp(f[c->included], "True") == 0 && strcmp(f[c->split], s->o.split) == 0;
   if (!*wanted) goto out;
   NEED(is_name(f[c->scene]) && is_name(f[c->camera]), E_DATA, "%s:%d: scene_name '%.40s', camera_name '%.40s'", path, line,

@@ -45,12 +45,13 @@ out:
   return st;
 }
 
-/* A preview pixel as vector; 0 when it holds no unit vector: previews are black where the normal is NaN. */
+/* A preview pixel as vector, the middle of the numbers that are cut to its code. 0 when it holds no unit vector: previews are black
+ * where the normal is NaN. */
 static void decode_normal(const uint8_t *rgb, double n[3]) {
   double length = 0;
 
   for (int c = 0; c < 3; c++) {
-    n[c] = rgb[c] / 255.0 * 2 - 1;
+    n[c] = (rgb[c] + 0.5) / 255.0 * 2 - 1;
     length += n[c] * n[c];
   }
   if (length < 0.25 || length > 2.25) memset(n, 0, 3 * sizeof *n);

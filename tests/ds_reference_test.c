@@ -1,5 +1,6 @@
 /* as_reference and the golden file trees: what the reference's own data set classes give. */
 #include <stdio.h>
+#include <zlib.h>
 
 #include "datasets/reference.h"
 #include "tests/support/golden.h"
@@ -140,6 +141,40 @@ static void vkitti2_as_reference(void **state) {
   st_close(&g);
 }
 
+static void check_crc(const char *test, const char *what, double want, const void *p, size_t n) {
+  if ((double)crc32(0, p, (unsigned)n) != want) fail_msg("%s: %s are not the reference's bits", test, what);
+}
+
+/* The raw files through the reference's preprocessing and its class, to the last bit: tests/data/make_reference.py. */
+static void raw_as_reference(void **state) {
+  (void)state;
+  st_file *g = NULL;
+  ds_opts o = sample_opts("hypersim", "%s/synth/hypersim", TEST_DATA);
+
+  o.as_reference = true;
+  check_ok(st_open(TEST_DATA "/synth/truth/reference.safetensors", &g));
+  assert_int_equal(st_count(g), 11 * 5);
+  for (size_t i = 0; i < st_count(g); i++) {
+    const char *test = st_at(g, i)->name;
+    double *crc = golden_f64(g, test, NULL);
+    int item, flip;
+    assert_int_equal(sscanf(test, "%d.%dx%d.%d", &item, &o.H, &o.W, &flip), 4);
+    ds_source *s = sample_source(&o);
+    ds_sample a = sample_read(s, item, flip);
+    const size_t n = (size_t)a.H * (size_t)a.W;
+    assert_int_equal(ds_source_count(s), 11);
+    check_crc(test, "colours", crc[0], a.rgb, 12 * n);
+    check_crc(test, "metres", crc[1], a.metric, 4 * n);
+    check_crc(test, "normalised depths", crc[2], a.depth, 4 * n);
+    check_crc(test, "normals", crc[3], a.normals, 12 * n);
+    check_crc(test, "masks", crc[4], a.mask, n);
+    sample_free(&a);
+    ds_source_close(&s);
+    free(crc);
+  }
+  st_close(&g);
+}
+
 /* Hypersim.align_normals on free numbers; here its result has passed through 8 bits. */
 static void turned_as_reference(void **state) {
   (void)state;
@@ -179,6 +214,7 @@ static void millimetres_wrap(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(hypersim_as_reference), cmocka_unit_test(vkitti2_as_reference),
-                                     cmocka_unit_test(turned_as_reference), cmocka_unit_test(millimetres_wrap)};
+                                     cmocka_unit_test(raw_as_reference), cmocka_unit_test(turned_as_reference),
+                                     cmocka_unit_test(millimetres_wrap)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
