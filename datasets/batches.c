@@ -249,7 +249,6 @@ out:
   return st;
 }
 
-extern const ds_kind ds_kind_batches;
 const ds_kind ds_kind_batches = {.name = "batches",
                                  .domain_default = -1, /* what the files say, else indoor */
                                  .open = batches_open,

@@ -250,7 +250,6 @@ static int hypersim_decode(ds_source *s, int64_t i) {
   return list_of(s)->layout == DS_LAYOUT_RAW ? ds_hypersim_raw_decode(s, it) : ds_hypersim_marigold_decode(s, it);
 }
 
-extern const ds_kind ds_kind_hypersim;
 const ds_kind ds_kind_hypersim = {.name = "hypersim",
                                   .far_default = 65,
                                   .domain_default = DS_INDOOR,

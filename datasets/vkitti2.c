@@ -224,7 +224,6 @@ out:
   return st;
 }
 
-extern const ds_kind ds_kind_vkitti2;
 const ds_kind ds_kind_vkitti2 = {.name = "vkitti2",
                                  .far_default = 80,
                                  .domain_default = DS_OUTDOOR,
