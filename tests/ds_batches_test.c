@@ -78,7 +78,7 @@ static struct group *make_group(int B) {
     for (int i = 0; i < MAX_B * 3 * N; i++) g.f[k][i] = (float)(k * 1000 + i);
     g.t[k] = (st_tensor){.name = names[k], .dtype = ST_F32, .ndim = 4, .shape = {B, channels[k], H, W}, .data = g.f[k]};
   }
-  for (int i = 0; i < MAX_B * N; i++) g.mask[i] = i % 4 == 1 ? 5 : i % 3 == 0; /* any value but 0 is valid */
+  for (int i = 0; i < MAX_B * N; i++) g.mask[i] = (uint8_t)(i % 4 == 1 ? 5 : i % 3 == 0); /* any value but 0 is valid */
   for (int b = 0; b < MAX_B; b++) {
     g.domain[b] = b;
     g.timesteps[b] = 100 + b;
