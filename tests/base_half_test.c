@@ -77,6 +77,8 @@ static void extremes(void **state) {
   assert_int_equal(half_from_f32(65504.0f), 0x7bff);
   assert_int_equal(half_from_f32(65519.996f), 0x7bff);
   assert_int_equal(half_from_f32(65520.0f), 0x7c00);
+  assert_int_equal(half_from_f32(65536.0f), 0x7c00);
+  assert_int_equal(half_from_f32(100000.0f), 0x7c00);
   assert_int_equal(half_from_f32(3e38f), 0x7c00);
   assert_int_equal(half_from_f32(-INFINITY), 0xfc00);
   assert_int_equal(half_from_f32(0x1p-25f), 0);       /* half the smallest: to even */
