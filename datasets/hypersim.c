@@ -212,6 +212,7 @@ static int hypersim_open(ds_source *s) {
   NEED(one_of(s->o.split, splits), E_DATA, "%s: split '%s': Hypersim has train, val and test", s->o.root, s->o.split);
   NEED((s->list = l = calloc(1, sizeof *l)) != NULL, E_NOMEM, "out of memory: frames");
   TRY(choose_layout(s, &l->layout));
+  s->o.layout = l->layout; /* what auto came to */
   TRY(split_csv_path(s, l->layout, path));
   TRY(ds_csv_open(path, &l->csv));
   TRY(open_cameras(s, l));

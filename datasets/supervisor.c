@@ -57,6 +57,15 @@ static void silence(int fd) {
   close(null);
 }
 
+/* Where memory runs out the kernel takes a worker, which can be replaced, not the trainer. */
+static void offer_to_oom_killer(void) {
+  const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+  if (fd < 0) return;
+  if (write(fd, "500", 3) < 0) {} /* only a wish */
+  close(fd);
+}
+
 static void worker_run(crew *c, int w, pid_t parent) {
   const struct rlimit no_core = {0, 0}; /* a crash on a damaged file is nothing to keep a core for */
   sigset_t none;
@@ -67,6 +76,7 @@ static void worker_run(crew *c, int w, pid_t parent) {
   sigprocmask(SIG_SETMASK, &none, NULL);
   prctl(PR_SET_NAME, "e2eft-decoder");
   setrlimit(RLIMIT_CORE, &no_core);
+  offer_to_oom_killer();
   silence(STDIN_FILENO);
   silence(STDOUT_FILENO);
   ds_worker_main(c->data, c->ring, w);
