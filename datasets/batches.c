@@ -40,7 +40,9 @@ struct wanted {
   int64_t shape[4];
 };
 
-static bool dtype_fits(st_dtype found, st_dtype wanted) { return found == wanted || (wanted == ST_U8 && found == ST_BOOL); }
+static bool dtype_fits(st_dtype found, st_dtype wanted) {
+  return found == wanted || (wanted == ST_U8 && found == ST_BOOL);
+}
 
 /* The tensor, of exactly this shape and type; a mask may also be BOOL. */
 static int find(const st_file *f, const struct wanted *w, const st_tensor **out) {
@@ -51,8 +53,8 @@ static int find(const st_file *f, const struct wanted *w, const st_tensor **out)
   NEED(t->ndim == w->ndim && memcmp(t->shape, w->shape, (size_t)w->ndim * sizeof *w->shape) == 0, E_DATA,
        "%s: %s: wanted shape %s, found %s", st_path(f), w->name, st_shape_text(w->ndim, w->shape),
        st_shape_text(t->ndim, t->shape));
-  NEED(dtype_fits(t->dtype, w->dtype), E_DATA, "%s: %s: wanted %s, found %s", st_path(f), w->name, st_dtype_name(w->dtype),
-       st_dtype_name(t->dtype));
+  NEED(dtype_fits(t->dtype, w->dtype), E_DATA, "%s: %s: wanted %s, found %s", st_path(f), w->name,
+       st_dtype_name(w->dtype), st_dtype_name(t->dtype));
   *out = t;
 out:
   return st;
@@ -66,10 +68,11 @@ static int measure(const ds_source *s, const st_file *f, struct item *it) {
   NEED(rgb != NULL, E_DATA, "%s: no tensor rgb", st_path(f));
   NEED(rgb->ndim == 4 && rgb->shape[1] == 3, E_DATA, "%s: rgb: wanted shape [B,3,H,W], found %s", st_path(f),
        st_shape_text(rgb->ndim, rgb->shape));
-  NEED(rgb->shape[0] > 0 && rgb->shape[0] <= 65536, E_DATA, "%s: rgb: %lld samples", st_path(f), (long long)rgb->shape[0]);
+  NEED(rgb->shape[0] > 0 && rgb->shape[0] <= 65536, E_DATA, "%s: rgb: %lld samples", st_path(f),
+       (long long)rgb->shape[0]);
   TRY(ds_size_check(st_path(f), rgb->shape[2], rgb->shape[3]));
-  NEED(s->o.group == 0 || rgb->shape[0] == s->o.group, E_DATA, "%s: rgb: %lld samples, wanted optim.group = %d", st_path(f),
-       (long long)rgb->shape[0], s->o.group);
+  NEED(s->o.group == 0 || rgb->shape[0] == s->o.group, E_DATA, "%s: rgb: %lld samples, wanted optim.group = %d",
+       st_path(f), (long long)rgb->shape[0], s->o.group);
   it->B = (int)rgb->shape[0];
   it->H = (int)rgb->shape[2];
   it->W = (int)rgb->shape[3];
@@ -116,8 +119,8 @@ static int add_file(ds_source *s, struct list *l, const char *file_name) {
   TRY(open_item(s, it->name, &f));
   TRY(measure(s, f, it));
   TRY(find_tensors(s, f, it, &t));
-  NEED(it->B == l->item[0].B, E_DATA, "%s: rgb: %d samples, but %s%s has %d", st_path(f), it->B, l->item[0].name, suffix,
-       l->item[0].B);
+  NEED(it->B == l->item[0].B, E_DATA, "%s: rgb: %d samples, but %s%s has %d", st_path(f), it->B, l->item[0].name,
+       suffix, l->item[0].B);
 out:
   st_close(&f);
   return st;
@@ -186,17 +189,18 @@ static int copy_sample(const ds_source *s, const struct item *it, const struct t
   int st = OK;
   const size_t n = (size_t)it->H * (size_t)it->W;
 
-  NEED(out->H == it->H && out->W == it->W, E_DATA, "%s: %s: [%d, %d] pixels where [%d, %d] were expected", s->o.root, it->name,
-       it->H, it->W, out->H, out->W);
+  NEED(out->H == it->H && out->W == it->W, E_DATA, "%s: %s: [%d, %d] pixels where [%d, %d] were expected", s->o.root,
+       it->name, it->H, it->W, out->H, out->W);
   copy_part(out->rgb, t->rgb, b, 3 * n);
   copy_part(out->metric, t->metric, b, n);
   copy_part(out->normals, t->normals, b, 3 * n);
   copy_part(out->depth, t->depth, b, n);
   out->valid = copy_mask(out->mask, t->mask, b, n);
   out->domain = s->o.domain < 0 ? DS_INDOOR : s->o.domain;
-  if (t->domain) memcpy(&out->domain, (const char *)t->domain->data + (size_t)b * sizeof out->domain, sizeof out->domain);
-  NEED(out->domain >= DS_INDOOR && out->domain <= DS_OBJECT, E_DATA, "%s: %s: domain %lld is none of 0, 1, 2", s->o.root, it->name,
-       (long long)out->domain);
+  if (t->domain)
+    memcpy(&out->domain, (const char *)t->domain->data + (size_t)b * sizeof out->domain, sizeof out->domain);
+  NEED(out->domain >= DS_INDOOR && out->domain <= DS_OBJECT, E_DATA, "%s: %s: domain %lld is none of 0, 1, 2",
+       s->o.root, it->name, (long long)out->domain);
   snprintf(out->id, sizeof out->id, "%s", it->name);
 out:
   return st;
@@ -209,8 +213,8 @@ static int reopen(ds_source *s, const struct item *it, st_file **f) {
 
   TRY(open_item(s, it->name, f));
   TRY(measure(s, *f, &now));
-  NEED(now.B == it->B && now.H == it->H && now.W == it->W, E_DATA, "%s: rgb has changed its shape since the run began",
-       st_path(*f));
+  NEED(now.B == it->B && now.H == it->H && now.W == it->W, E_DATA,
+       "%s: rgb has changed its shape since the run began", st_path(*f));
 out:
   return st;
 }
@@ -239,7 +243,8 @@ static int batches_read_extra(ds_source *s, int64_t i, ds_extra *out) {
   TRY(reopen(s, it, &f));
   got.has_noise = st_find(f, "noise") != NULL;
   got.has_timesteps = st_find(f, "timesteps") != NULL;
-  TRY(find_if(f, got.has_noise && got.noise, &(struct wanted){"noise", ST_F32, 4, {it->B, 4, it->H / 8, it->W / 8}}, &noise));
+  TRY(find_if(f, got.has_noise && got.noise, &(struct wanted){"noise", ST_F32, 4, {it->B, 4, it->H / 8, it->W / 8}},
+              &noise));
   TRY(find_if(f, got.has_timesteps && got.timesteps, &(struct wanted){"timesteps", ST_I64, 1, {it->B}}, &timesteps));
   if (noise) memcpy(got.noise, noise->data, noise->nbytes);
   if (timesteps) memcpy(got.timesteps, timesteps->data, timesteps->nbytes);

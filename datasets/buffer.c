@@ -27,8 +27,8 @@ int ds_size_check(const char *path, int64_t H, int64_t W) {
 
   NEED(H > 0 && W > 0, E_DATA, "%s: an image of %lldx%lld pixels (width x height)", path, (long long)W, (long long)H);
   NEED(H <= DS_SIDE_MAX && W <= DS_SIDE_MAX && H * W <= DS_PIXELS_MAX, E_DATA,
-       "%s: %lldx%lld pixels (width x height); at most %d a side and %d in all are read", path, (long long)W, (long long)H,
-       DS_SIDE_MAX, DS_PIXELS_MAX);
+       "%s: %lldx%lld pixels (width x height); at most %d a side and %d in all are read", path, (long long)W,
+       (long long)H, DS_SIDE_MAX, DS_PIXELS_MAX);
 out:
   return st;
 }
@@ -42,10 +42,11 @@ int ds_file_read(const char *path, size_t max, ds_buf *b, size_t *n) {
   NEED(fstat(fileno(f), &info) == 0, E_DATA, "%s: %s", path, strerror(errno));
   NEED(S_ISREG(info.st_mode), E_DATA, "%s: not a file", path);
   NEED(info.st_size > 0, E_DATA, "%s: empty file", path);
-  NEED((uint64_t)info.st_size <= max, E_DATA, "%s: %lld bytes; at most %zu are read", path, (long long)info.st_size, max);
+  NEED((uint64_t)info.st_size <= max, E_DATA, "%s: %lld bytes; at most %zu are read", path, (long long)info.st_size,
+       max);
   TRY(ds_buf_need(b, (size_t)info.st_size));
-  NEED(fread(b->p, 1, (size_t)info.st_size, f) == (size_t)info.st_size, E_DATA, "%s: cannot read all %lld bytes", path,
-       (long long)info.st_size);
+  NEED(fread(b->p, 1, (size_t)info.st_size, f) == (size_t)info.st_size, E_DATA, "%s: cannot read all %lld bytes",
+       path, (long long)info.st_size);
   *n = (size_t)info.st_size;
 out:
   if (f) fclose(f);

@@ -70,11 +70,11 @@ static int read_entry(const ds_csv *csv, char **fields, int scene, int at[3][3],
       const char *text = fields[at[i][j]];
       e->camera.M[i][j] = strtod(text, &end);
       NEED(end != text && *end == 0 && isfinite(e->camera.M[i][j]), E_DATA,
-           "%s:%d: M_cam_from_uv_%d%d of %s: wanted a number, found '%.40s'", ds_csv_path(csv), ds_csv_line(csv), i, j,
-           e->scene, text);
+           "%s:%d: M_cam_from_uv_%d%d of %s: wanted a number, found '%.40s'", ds_csv_path(csv), ds_csv_line(csv), i,
+           j, e->scene, text);
     }
-  NEED(looks_forward(&e->camera), E_DATA, "%s:%d: M_cam_from_uv of %s has rays that do not go forward", ds_csv_path(csv),
-       ds_csv_line(csv), e->scene);
+  NEED(looks_forward(&e->camera), E_DATA, "%s:%d: M_cam_from_uv of %s has rays that do not go forward",
+       ds_csv_path(csv), ds_csv_line(csv), e->scene);
 out:
   return st;
 }

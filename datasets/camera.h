@@ -19,8 +19,8 @@ void ds_camera_ray(const ds_camera *c, int H, int W, int row, int col, double ra
 /* Planar depth of a point at `distance` along a ray. */
 double ds_camera_planar(const double ray[3], double distance);
 
-/* A stored normal n (x right, y up, z back, any length, either side of the surface) as LUB: unit length, turned against the
- * ray that sees it. 0 when n is not finite or shorter than DS_NORMAL_MIN. */
+/* A stored normal n (x right, y up, z back, any length, either side of the surface) as LUB: unit length, turned
+ * against the ray that sees it. 0 when n is not finite or shorter than DS_NORMAL_MIN. */
 void ds_camera_turn(const double ray[3], const double n[3], float out[3]);
 
 /* The cameras of a metadata_camera_parameters.csv. */

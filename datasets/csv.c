@@ -17,8 +17,8 @@ struct ds_csv {
   int line, next_line;
 };
 
-/* One field starting at p, ended in place by a 0: what stood there goes to *ended_by (',', '\n' or 0), the place behind it to
- * *next. A quoted field may hold commas, line ends and doubled quotes. */
+/* One field starting at p, ended in place by a 0: what stood there goes to *ended_by (',', '\n' or 0), the place
+ * behind it to *next. A quoted field may hold commas, line ends and doubled quotes. */
 static char *take_field(ds_csv *c, char *p, char *ended_by, char **next) {
   char *to = p, *const field = p;
   bool quoted = false;

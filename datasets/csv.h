@@ -16,8 +16,9 @@ void ds_csv_close(ds_csv **c);
 const char *ds_csv_path(const ds_csv *c);
 /* Position of a named column. Errors: E_DATA naming it. */
 int ds_csv_column(const ds_csv *c, const char *name, int *col);
-/* The next line's fields, as many as the header's; *fields NULL at the end. Empty lines are skipped. Lent until ds_csv_close.
- * The array itself is valid until the next call. Errors: E_DATA "path:line: 3 fields, the header has 6". */
+/* The next line's fields, as many as the header's; *fields NULL at the end. Empty lines are skipped. Lent until
+ * ds_csv_close. The array itself is valid until the next call. Errors: E_DATA "path:line: 3 fields, the header has
+ * 6". */
 int ds_csv_next(ds_csv *c, char ***fields);
 /* Line number of the fields last given, from 1. */
 int ds_csv_line(const ds_csv *c);

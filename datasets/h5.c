@@ -34,7 +34,13 @@ static int h5_failed(const char *path, const char *what) {
   return err_set(E_DATA, __FILE__, __LINE__, "%s: %s: %s", path, what, why);
 }
 
-#define H5TRY(condition, path, what) do { if (!(condition)) { st = h5_failed((path), (what)); goto out; } } while (0)
+#define H5TRY(condition, path, what)                                                                                 \
+  do {                                                                                                               \
+    if (!(condition)) {                                                                                              \
+      st = h5_failed((path), (what));                                                                                \
+      goto out;                                                                                                      \
+    }                                                                                                                \
+  } while (0)
 
 static const char *type_name(ds_h5_type t) {
   return t == DS_H5_F16 ? "16-bit float" : t == DS_H5_I16 ? "16-bit integer" : "64-bit float";
@@ -45,7 +51,9 @@ static int wrong_type(const struct file *f, ds_h5_type want) {
 
   return err_set(E_DATA, __FILE__, __LINE__, "%s: wanted a `dataset` of little-endian %s, found %zu-bit %s", f->path,
                  type_name(want), 8 * H5Tget_size(f->type),
-                 c == H5T_FLOAT ? "float" : c == H5T_INTEGER ? "integer" : "other type");
+                 c == H5T_FLOAT     ? "float"
+                 : c == H5T_INTEGER ? "integer"
+                                    : "other type");
 }
 
 /* ---- opening ---- */
@@ -94,7 +102,8 @@ static int file_open(const char *path, int ndim, struct file *f) {
   H5TRY((f->type = H5Dget_type(f->dset)) >= 0, path, "type");
   H5TRY((f->space = H5Dget_space(f->dset)) >= 0, path, "extents");
   H5TRY((f->dcpl = H5Dget_create_plist(f->dset)) >= 0, path, "storage");
-  NEED((f->element = H5Tget_size(f->type)) > 0 && f->element <= 8, E_DATA, "%s: elements of %zu bytes", path, f->element);
+  NEED((f->element = H5Tget_size(f->type)) > 0 && f->element <= 8, E_DATA, "%s: elements of %zu bytes", path,
+       f->element);
   TRY(read_extents(f, ndim));
 out:
   return st;
@@ -104,7 +113,8 @@ out:
 static hid_t half_type(void) {
   const hid_t t = H5Tcopy(H5T_IEEE_F32LE);
 
-  if (t >= 0 && H5Tset_fields(t, 15, 10, 5, 0, 10) >= 0 && H5Tset_size(t, 2) >= 0 && H5Tset_ebias(t, 15) >= 0) return t;
+  if (t >= 0 && H5Tset_fields(t, 15, 10, 5, 0, 10) >= 0 && H5Tset_size(t, 2) >= 0 && H5Tset_ebias(t, 15) >= 0)
+    return t;
   if (t >= 0) H5Tclose(t);
   return -1;
 }
@@ -113,8 +123,8 @@ static int check_type(const struct file *f, ds_h5_type want) {
   int st = OK;
   hid_t t = -1;
 
-  H5TRY((t = want == DS_H5_F16 ? half_type() : H5Tcopy(want == DS_H5_I16 ? H5T_STD_I16LE : H5T_IEEE_F64LE)) >= 0, f->path,
-        "type");
+  H5TRY((t = want == DS_H5_F16 ? half_type() : H5Tcopy(want == DS_H5_I16 ? H5T_STD_I16LE : H5T_IEEE_F64LE)) >= 0,
+        f->path, "type");
   if (H5Tequal(f->type, t) <= 0) st = wrong_type(f, want);
 out:
   if (t >= 0) H5Tclose(t);
@@ -153,13 +163,14 @@ static int chunk_unpack(ds_h5 *h, const struct file *f, const struct chunks *c, 
   uLong used;
 
   H5TRY(H5Dget_chunk_info_by_coord(f->dset, at, &skipped, &where, &size) >= 0, f->path, "chunk index");
-  NEED(where != HADDR_UNDEF && size > 0, E_DATA, "%s: the chunk at (%" PRIuHSIZE ",%" PRIuHSIZE ") is missing", f->path,
-       at[0], f->ndim > 1 ? at[1] : 0);
+  NEED(where != HADDR_UNDEF && size > 0, E_DATA, "%s: the chunk at (%" PRIuHSIZE ",%" PRIuHSIZE ") is missing",
+       f->path, at[0], f->ndim > 1 ? at[1] : 0);
   NEED(skipped == 0 && size <= CHUNK_MAX && (c->deflate || size == c->bytes), E_DATA,
        "%s: the chunk at (%" PRIuHSIZE ",%" PRIuHSIZE ") has %" PRIuHSIZE " bytes and filter mask %u", f->path, at[0],
        f->ndim > 1 ? at[1] : 0, size, skipped);
   TRY(ds_buf_need(&h->packed, (size_t)size));
-  H5TRY(H5Dread_chunk(f->dset, H5P_DEFAULT, at, &skipped_too, c->deflate ? h->packed.p : h->chunk.p) >= 0, f->path, "chunk");
+  H5TRY(H5Dread_chunk(f->dset, H5P_DEFAULT, at, &skipped_too, c->deflate ? h->packed.p : h->chunk.p) >= 0, f->path,
+        "chunk");
   if (!c->deflate) goto out;
   got = c->bytes;
   used = (uLong)size;
@@ -171,7 +182,8 @@ out:
 }
 
 /* Rows of the chunk at `at` into the array, clipped at its end. Missing dimensions count as 1, on the left. */
-static void chunk_place(const struct file *f, const struct chunks *c, const hsize_t *at, const char *chunk, char *out) {
+static void chunk_place(const struct file *f, const struct chunks *c, const hsize_t *at, const char *chunk,
+                        char *out) {
   const int skip = DS_H5_DIMS_MAX - f->ndim;
   size_t dim[3] = {1, 1, 1}, part[3] = {1, 1, 1}, from[3] = {0}, n[3] = {1, 1, 1};
 
@@ -207,7 +219,8 @@ out:
   return st;
 }
 
-/* Hypersim's images are chunked and deflated or, for the camera files, contiguous. Other filters are libhdf5's business. */
+/* Hypersim's images are chunked and deflated or, for the camera files, contiguous. Other filters are libhdf5's
+ * business. */
 static int read_elements(ds_h5 *h, const struct file *f, size_t bytes, void *out) {
   int st = OK;
   unsigned flags, config;
@@ -217,14 +230,15 @@ static int read_elements(ds_h5 *h, const struct file *f, size_t bytes, void *out
   const bool deflate =
       filters == 1 && H5Pget_filter2(f->dcpl, 0, &flags, &n, NULL, 0, NULL, &config) == H5Z_FILTER_DEFLATE;
 
-  NEED(layout == H5D_CHUNKED || layout == H5D_CONTIGUOUS || layout == H5D_COMPACT, E_DATA, "%s: a virtual `dataset`", f->path);
+  NEED(layout == H5D_CHUNKED || layout == H5D_CONTIGUOUS || layout == H5D_COMPACT, E_DATA, "%s: a virtual `dataset`",
+       f->path);
   NEED(H5Pget_external_count(f->dcpl) == 0, E_DATA, "%s: its data is in another file", f->path);
   if (layout == H5D_CHUNKED && (filters == 0 || deflate)) {
     TRY(read_chunks(h, f, deflate, out));
     goto out;
   }
-  NEED(layout != H5D_CONTIGUOUS || H5Dget_storage_size(f->dset) == bytes, E_DATA, "%s: %" PRIuHSIZE " bytes stored, wanted %zu",
-       f->path, H5Dget_storage_size(f->dset), bytes);
+  NEED(layout != H5D_CONTIGUOUS || H5Dget_storage_size(f->dset) == bytes, E_DATA,
+       "%s: %" PRIuHSIZE " bytes stored, wanted %zu", f->path, H5Dget_storage_size(f->dset), bytes);
   H5TRY(H5Dread(f->dset, f->type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out) >= 0, f->path, "cannot read `dataset`");
 out:
   return st;
@@ -239,8 +253,8 @@ int ds_h5_read(ds_h5 *h, const char *path, ds_h5_type type, int ndim, int64_t *s
   TRY(check_type(&f, type));
   bytes = f.element;
   for (int i = 0; i < ndim; i++) {
-    NEED(shape[i] == 0 || (hsize_t)shape[i] == f.dim[i], E_DATA, "%s: dimension %d is %" PRIuHSIZE ", wanted %" PRId64, path, i,
-         f.dim[i], shape[i]);
+    NEED(shape[i] == 0 || (hsize_t)shape[i] == f.dim[i], E_DATA,
+         "%s: dimension %d is %" PRIuHSIZE ", wanted %" PRId64, path, i, f.dim[i], shape[i]);
     bytes *= f.dim[i];
   }
   TRY(ds_buf_need(out, bytes));

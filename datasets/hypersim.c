@@ -43,7 +43,8 @@ static int open_cameras(const ds_source *s, ds_hypersim_list *l) {
   if (l->layout != DS_LAYOUT_RAW || s->o.intrinsics != DS_PER_SCENE || s->o.as_reference) goto out;
   if (s->o.camera_csv) TRY(io_path(path, "%s", s->o.camera_csv));
   else TRY(io_path_beside(path, ds_csv_path(l->csv), "metadata_camera_parameters.csv"));
-  NEED(io_exists(path), E_DATA, "%s: missing; intrinsics: per_scene needs it (camera_csv says where it is, intrinsics: fixed does without)",
+  NEED(io_exists(path), E_DATA,
+       "%s: missing; intrinsics: per_scene needs it (camera_csv says where it is, intrinsics: fixed does without)",
        path);
   TRY(ds_cameras_open(path, &l->cameras));
 out:
@@ -82,23 +83,23 @@ static const char *const truths[] = {"True", "False", NULL};
 static bool is_name(const char *text) { return *text && !strchr(text, '/'); }
 
 /* The row as an item; *wanted false when it is none of the split's. */
-static int read_row(const ds_source *s, const ds_hypersim_list *l, const struct columns *c, char **f, ds_hypersim_item *it,
-                    bool *wanted) {
+static int read_row(const ds_source *s, const ds_hypersim_list *l, const struct columns *c, char **f,
+                    ds_hypersim_item *it, bool *wanted) {
   int st = OK;
   const char *path = ds_csv_path(l->csv);
   const int line = ds_csv_line(l->csv);
   char *end;
   long frame;
 
-  NEED(one_of(f[c->included], truths), E_DATA, "%s:%d: included_in_public_release: wanted True or False, found '%.40s'", path,
-       line, f[c->included]);
+  NEED(one_of(f[c->included], truths), E_DATA,
+       "%s:%d: included_in_public_release: wanted True or False, found '%.40s'", path, line, f[c->included]);
   /* rows left out of the release have no split */
   NEED(one_of(f[c->split], splits) || (strcmp(f[c->included], "False") == 0 && !*f[c->split]), E_DATA,
        "%s:%d: split_partition_name: wanted train, val or test, found '%.40s'", path, line, f[c->split]);
   *wanted = strcmp(f[c->included], "True") == 0 && strcmp(f[c->split], s->o.split) == 0;
   if (!*wanted) goto out;
-  NEED(is_name(f[c->scene]) && is_name(f[c->camera]), E_DATA, "%s:%d: scene_name '%.40s', camera_name '%.40s'", path, line,
-       f[c->scene], f[c->camera]);
+  NEED(is_name(f[c->scene]) && is_name(f[c->camera]), E_DATA, "%s:%d: scene_name '%.40s', camera_name '%.40s'", path,
+       line, f[c->scene], f[c->camera]);
   frame = strtol(f[c->frame], &end, 10);
   NEED(end != f[c->frame] && *end == 0 && frame >= 0 && frame <= 9999, E_DATA,
        "%s:%d: frame_id: wanted a number from 0 to 9999, found '%.40s'", path, line, f[c->frame]);
@@ -143,8 +144,8 @@ static int read_rows(const ds_source *s, ds_hypersim_list *l) {
     TRY(read_row(s, l, &c, fields, &it, &wanted));
     if (wanted) TRY(add_item(l, &it));
   }
-  NEED(l->n > 0, E_DATA, "%s: no row has included_in_public_release True and split_partition_name %s", ds_csv_path(l->csv),
-       s->o.split);
+  NEED(l->n > 0, E_DATA, "%s: no row has included_in_public_release True and split_partition_name %s",
+       ds_csv_path(l->csv), s->o.split);
 out:
   return st;
 }
@@ -153,8 +154,10 @@ out:
 
 /* The i-th file of an item; out "" behind the last. The reference asks for normals whatever the task. */
 static int file_of(const ds_source *s, ds_layout layout, const ds_hypersim_item *it, int i, char out[IO_PATH_MAX]) {
-  static const char *const raw[][2] = {{"final_hdf5", "color.hdf5"}, {"geometry_hdf5", "depth_meters.hdf5"},
-                                       {"geometry_hdf5", "render_entity_id.hdf5"}, {"geometry_hdf5", "normal_cam.hdf5"},
+  static const char *const raw[][2] = {{"final_hdf5", "color.hdf5"},
+                                       {"geometry_hdf5", "depth_meters.hdf5"},
+                                       {"geometry_hdf5", "render_entity_id.hdf5"},
+                                       {"geometry_hdf5", "normal_cam.hdf5"},
                                        {"geometry_preview", "normal_cam.png"}};
   const bool normals = s->o.as_reference || (s->o.need & DS_NEED_NORMALS);
   const int last = (layout == DS_LAYOUT_RAW ? 3 : 2) + normals;
@@ -164,7 +167,8 @@ static int file_of(const ds_source *s, ds_layout layout, const ds_hypersim_item 
     if (i == 3 && s->o.as_reference) i = 4;
     return ds_hypersim_raw_path(s, it, raw[i][0], raw[i][1], out);
   }
-  return i == 2 ? ds_hypersim_marigold_normals(s, it, out) : ds_hypersim_marigold_path(s, i ? it->depth : it->rgb, out);
+  return i == 2 ? ds_hypersim_marigold_normals(s, it, out)
+                : ds_hypersim_marigold_path(s, i ? it->depth : it->rgb, out);
 }
 
 /* The first of an item's files that is not there, "" when all are. */
@@ -179,7 +183,8 @@ out:
   return st;
 }
 
-/* At least one frame must be complete. As the reference does, as_reference leaves the others out; otherwise reading them fails. */
+/* At least one frame must be complete. As the reference does, as_reference leaves the others out; otherwise reading
+ * them fails. */
 static int check_files(const ds_source *s, ds_hypersim_list *l) {
   int st = OK;
   int64_t kept = 0;
@@ -195,8 +200,8 @@ static int check_files(const ds_source *s, ds_hypersim_list *l) {
   NEED(kept > 0, E_DATA, "%s: missing, as is at least one file of each of the %lld frames of split %s in %s", first,
        (long long)l->n, s->o.split, ds_csv_path(l->csv));
   if (kept < l->n)
-    log_info("%s: %lld of %lld frames left out, they lack a file (the first: %s)", s->o.root, (long long)(l->n - kept),
-             (long long)l->n, first);
+    log_info("%s: %lld of %lld frames left out, they lack a file (the first: %s)", s->o.root,
+             (long long)(l->n - kept), (long long)l->n, first);
   l->n = kept;
 out:
   return st;
@@ -242,7 +247,8 @@ static void hypersim_describe(const ds_source *s, int64_t i, char id[DS_ID_MAX])
 static int hypersim_size(ds_source *s, int64_t i, int *H, int *W) {
   const ds_hypersim_item *it = ds_hypersim_at(s, i);
 
-  return list_of(s)->layout == DS_LAYOUT_RAW ? ds_hypersim_raw_size(s, it, H, W) : ds_hypersim_marigold_size(s, it, H, W);
+  return list_of(s)->layout == DS_LAYOUT_RAW ? ds_hypersim_raw_size(s, it, H, W)
+                                             : ds_hypersim_marigold_size(s, it, H, W);
 }
 
 static int hypersim_decode(ds_source *s, int64_t i) {

@@ -1,5 +1,5 @@
-/* A frame of Hypersim as Marigold's scripts preprocess it: PNGs of tone-mapped colour, planar depth in millimetres and Hypersim's
- * previews of its normals. */
+/* A frame of Hypersim as Marigold's scripts preprocess it: PNGs of tone-mapped colour, planar depth in millimetres
+ * and Hypersim's previews of its normals. */
 #include <string.h>
 
 #include "datasets/hypersim.h"
@@ -11,8 +11,8 @@ int ds_hypersim_marigold_path(const ds_source *s, const char *from_csv, char out
 }
 
 int ds_hypersim_marigold_normals(const ds_source *s, const ds_hypersim_item *it, char out[IO_PATH_MAX]) {
-  return io_path(out, "%s/normals/%s/images/scene_%s_geometry_preview/frame.%04d.normal_cam.png", s->o.root, it->scene,
-                 it->camera, it->frame);
+  return io_path(out, "%s/normals/%s/images/scene_%s_geometry_preview/frame.%04d.normal_cam.png", s->o.root,
+                 it->scene, it->camera, it->frame);
 }
 
 int ds_hypersim_marigold_size(ds_source *s, const ds_hypersim_item *it, int *H, int *W) {
@@ -45,8 +45,8 @@ out:
   return st;
 }
 
-/* A preview pixel as vector, the middle of the numbers that are cut to its code. 0 when it holds no unit vector: previews are black
- * where the normal is NaN. */
+/* A preview pixel as vector, the middle of the numbers that are cut to its code. 0 when it holds no unit vector:
+ * previews are black where the normal is NaN. */
 static void decode_normal(const uint8_t *rgb, double n[3]) {
   double length = 0;
 

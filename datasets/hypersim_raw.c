@@ -7,8 +7,8 @@
 
 int ds_hypersim_raw_path(const ds_source *s, const ds_hypersim_item *it, const char *folder, const char *what,
                          char out[IO_PATH_MAX]) {
-  return io_path(out, "%s/raw_data/%s/images/scene_%s_%s/frame.%04d.%s", s->o.root, it->scene, it->camera, folder, it->frame,
-                 what);
+  return io_path(out, "%s/raw_data/%s/images/scene_%s_%s/frame.%04d.%s", s->o.root, it->scene, it->camera, folder,
+                 it->frame, what);
 }
 
 int ds_hypersim_raw_size(ds_source *s, const ds_hypersim_item *it, int *H, int *W) {
@@ -23,7 +23,8 @@ out:
 }
 
 /* One HDF5 image of the frame; all must have the size of the first, the colour. */
-static int read_h5(ds_source *s, const ds_hypersim_item *it, const char *what, ds_h5_type type, int channels, ds_buf *out) {
+static int read_h5(ds_source *s, const ds_hypersim_item *it, const char *what, ds_h5_type type, int channels,
+                   ds_buf *out) {
   int st = OK;
   const bool first = out == &s->colour;
   char path[IO_PATH_MAX];
@@ -49,8 +50,8 @@ static int check_entities(ds_source *s, const ds_hypersim_item *it) {
   for (int64_t i = 0; i < (int64_t)s->frame.H * W; i++) {
     if (entity[i] != 0) continue;
     TRY(ds_hypersim_raw_path(s, it, "geometry_hdf5", "render_entity_id.hdf5", path));
-    FAIL(E_DATA, "%s: entity 0 at row %d, column %d; an entity is positive, or -1 where nothing was hit", path, (int)(i / W),
-         (int)(i % W));
+    FAIL(E_DATA, "%s: entity 0 at row %d, column %d; an entity is positive, or -1 where nothing was hit", path,
+         (int)(i / W), (int)(i % W));
   }
 out:
   return st;

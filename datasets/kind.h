@@ -12,13 +12,13 @@ typedef struct ds_kind {
   const char *name;
   double far_default;
   int domain_default;
-  int H, W;            /* size when the config gives none; 0,0 = native */
-  int crop_H, crop_W;  /* crop when it gives neither size nor crop, for frames that are large enough; 0,0 = none */
+  int H, W;           /* size when the config gives none; 0,0 = native */
+  int crop_H, crop_W; /* crop when it gives neither size nor crop, for frames that are large enough; 0,0 = none */
   int (*open)(ds_source *s);   /* sets s->list, s->count */
   void (*close)(ds_source *s); /* takes a list that open left unfinished, or none */
   void (*describe)(const ds_source *s, int64_t i, char id[DS_ID_MAX]);
-  int (*size)(ds_source *s, int64_t i, int *H, int *W);      /* native */
-  int (*decode)(ds_source *s, int64_t i);                     /* into s->frame */
+  int (*size)(ds_source *s, int64_t i, int *H, int *W); /* native */
+  int (*decode)(ds_source *s, int64_t i);               /* into s->frame */
   int (*read)(ds_source *s, int64_t i, ds_sample *out);
   int (*read_extra)(ds_source *s, int64_t i, ds_extra *out);
 } ds_kind;
@@ -27,15 +27,15 @@ extern const ds_kind *const ds_kinds[];
 
 struct ds_source {
   const ds_kind *kind;
-  ds_opts o;             /* with the kind's defaults in place; owns its strings */
-  bool crop_must_fit;    /* the crop was asked for, it is not the kind's own */
+  ds_opts o;          /* with the kind's defaults in place; owns its strings */
+  bool crop_must_fit; /* the crop was asked for, it is not the kind's own */
   int64_t count;
   int samples_per_item;
-  void *list;            /* the kind's own */
+  void *list; /* the kind's own */
   ds_frame frame;
   ds_h5 h5;
   ds_buf file, colour, distance, entity, vectors; /* scratch of decoders */
-  char *watch;           /* the caller's, for the path being read */
+  char *watch;                                    /* the caller's, for the path being read */
   size_t watch_size;
 };
 

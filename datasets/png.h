@@ -1,12 +1,14 @@
-/* datasets/png.h: PNG files by libpng's low-level reader, with limits on size and memory. Ancillary chunks are skipped. */
+/* datasets/png.h: PNG files by libpng's low-level reader, with limits on size and memory. Ancillary chunks are
+ * skipped. */
 #ifndef DATASETS_PNG_H
 #define DATASETS_PNG_H
 #include "datasets/buffer.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
-/* out [H,W,3] u8. RGB or grey, 8 or 16 bit, with or without alpha: alpha is dropped, grey repeated, of 16 bits the high byte
- * kept, as Pillow's convert("RGB") does for RGB files. Errors: E_DATA "path: truncated at row N of H" and the like, E_NOMEM. */
+/* out [H,W,3] u8. RGB or grey, 8 or 16 bit, with or without alpha: alpha is dropped, grey repeated, of 16 bits the
+ * high byte kept, as Pillow's convert("RGB") does for RGB files. Errors: E_DATA "path: truncated at row N of H" and
+ * the like, E_NOMEM. */
 int ds_png_read_rgb8(const char *path, ds_buf *out, int *H, int *W);
 /* out [H,W] u16. 16-bit grey and nothing else. Errors: as above. */
 int ds_png_read_grey16(const char *path, ds_buf *out, int *H, int *W);

@@ -11,31 +11,31 @@ static size_t draw(uint64_t *state, size_t lo, size_t hi) {
 
 /* Quickselect: the median of three drawn elements as pivot, Hoare's partition; equal elements are exchanged, so that
  * constant images stay linear. One text for both types. */
-#define DEFINE_SELECT(name, type)                                                                                              \
-  static void name##_swap(type *v, size_t i, size_t j) {                                                                       \
-    const type t = v[i];                                                                                                       \
-    v[i] = v[j];                                                                                                               \
-    v[j] = t;                                                                                                                  \
-  }                                                                                                                            \
-  static size_t name##_median(const type *v, size_t a, size_t b, size_t c) {                                                   \
-    return v[a] < v[b] ? (v[b] < v[c] ? b : v[a] < v[c] ? c : a) : (v[a] < v[c] ? a : v[b] < v[c] ? c : b);                    \
-  }                                                                                                                            \
-  void name(type *v, size_t n, size_t k) {                                                                                     \
-    uint64_t state = n;                                                                                                        \
-    for (size_t lo = 0, hi = n - 1; lo < hi;) {                                                                                \
-      size_t i = lo, j = hi;                                                                                                   \
-      const size_t a = draw(&state, lo, hi), b = draw(&state, lo, hi), c = draw(&state, lo, hi);                               \
-      name##_swap(v, lo, name##_median(v, a, b, c));                                                                           \
-      const type pivot = v[lo];                                                                                                \
-      for (;;) {                                                                                                               \
-        while (v[i] < pivot) i++;                                                                                              \
-        while (pivot < v[j]) j--;                                                                                              \
-        if (i >= j) break;                                                                                                     \
-        name##_swap(v, i++, j--);                                                                                              \
-      }                                                                                                                        \
-      if (k <= j) hi = j; /* v[lo..j] <= pivot <= v[j+1..hi] */                                                                \
-      else lo = j + 1;                                                                                                         \
-    }                                                                                                                          \
+#define DEFINE_SELECT(name, type)                                                                                    \
+  static void name##_swap(type *v, size_t i, size_t j) {                                                             \
+    const type t = v[i];                                                                                             \
+    v[i] = v[j];                                                                                                     \
+    v[j] = t;                                                                                                        \
+  }                                                                                                                  \
+  static size_t name##_median(const type *v, size_t a, size_t b, size_t c) {                                         \
+    return v[a] < v[b] ? (v[b] < v[c] ? b : v[a] < v[c] ? c : a) : (v[a] < v[c] ? a : v[b] < v[c] ? c : b);          \
+  }                                                                                                                  \
+  void name(type *v, size_t n, size_t k) {                                                                           \
+    uint64_t state = n;                                                                                              \
+    for (size_t lo = 0, hi = n - 1; lo < hi;) {                                                                      \
+      size_t i = lo, j = hi;                                                                                         \
+      const size_t a = draw(&state, lo, hi), b = draw(&state, lo, hi), c = draw(&state, lo, hi);                     \
+      name##_swap(v, lo, name##_median(v, a, b, c));                                                                 \
+      const type pivot = v[lo];                                                                                      \
+      for (;;) {                                                                                                     \
+        while (v[i] < pivot) i++;                                                                                    \
+        while (pivot < v[j]) j--;                                                                                    \
+        if (i >= j) break;                                                                                           \
+        name##_swap(v, i++, j--);                                                                                    \
+      }                                                                                                              \
+      if (k <= j) hi = j; /* v[lo..j] <= pivot <= v[j+1..hi] */                                                      \
+      else lo = j + 1;                                                                                               \
+    }                                                                                                                \
   }
 
 DEFINE_SELECT(ds_select_f32, float)

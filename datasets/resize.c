@@ -157,7 +157,8 @@ int ds_resize_nearest(ds_resizer *r, const float *in, int H, int W, float *out, 
   nearest_index(W, w, as_pillow, xs);
   nearest_index(H, h, as_pillow, ys);
   for (int y = 0; y < h; y++)
-    for (int x = 0; x < w; x++) out[(size_t)y * (size_t)w + (size_t)x] = in[(size_t)ys[y] * (size_t)W + (size_t)xs[x]];
+    for (int x = 0; x < w; x++)
+      out[(size_t)y * (size_t)w + (size_t)x] = in[(size_t)ys[y] * (size_t)W + (size_t)xs[x]];
 out:
   return st;
 }

@@ -70,8 +70,8 @@ static int take_defaults(ds_source *s) {
   const ds_kind *k = s->kind;
 
   NEED(o->root && *o->root, E_CONFIG, "data kind %s: no root", k->name);
-  NEED(o->H >= 0 && o->W >= 0 && !o->H == !o->W && o->crop_H >= 0 && o->crop_W >= 0 && !o->crop_H == !o->crop_W, E_CONFIG,
-       "data %s: size %dx%d, crop %dx%d", o->root, o->H, o->W, o->crop_H, o->crop_W);
+  NEED(o->H >= 0 && o->W >= 0 && !o->H == !o->W && o->crop_H >= 0 && o->crop_W >= 0 && !o->crop_H == !o->crop_W,
+       E_CONFIG, "data %s: size %dx%d, crop %dx%d", o->root, o->H, o->W, o->crop_H, o->crop_W);
   NEED(o->filter == DS_FILTER_NONE, E_CONFIG, "data %s: filter: marigold is not there yet", o->root);
   s->crop_must_fit = o->crop_H > 0;
   if (!o->size_set && o->H == 0) {
@@ -151,7 +151,8 @@ static int window_of(const ds_source *s, int64_t i, int H, int W, ds_window *w) 
   if (H < o->crop_H || W < o->crop_W) {
     if (!s->crop_must_fit) goto out;
     TRY(ds_source_describe(s, i, id));
-    FAIL(E_DATA, "%s: %s: a crop of [%d, %d] does not fit in its [%d, %d] pixels", o->root, id, o->crop_H, o->crop_W, H, W);
+    FAIL(E_DATA, "%s: %s: a crop of [%d, %d] does not fit in its [%d, %d] pixels", o->root, id, o->crop_H, o->crop_W,
+         H, W);
   }
   *w = (ds_window){H - o->crop_H, (W - o->crop_W) / 2, o->crop_H, o->crop_W};
 out:
@@ -194,8 +195,8 @@ void ds_source_reading(ds_source *s, const char *path) {
 int ds_same_size(const char *path, int H, int W, const char *first_path, int first_H, int first_W) {
   int st = OK;
 
-  NEED(H == first_H && W == first_W, E_DATA, "%s: %dx%d pixels (width x height), but %s has %dx%d", path, W, H, first_path,
-       first_W, first_H);
+  NEED(H == first_H && W == first_W, E_DATA, "%s: %dx%d pixels (width x height), but %s has %dx%d", path, W, H,
+       first_path, first_W, first_H);
 out:
   return st;
 }
@@ -203,7 +204,8 @@ out:
 static int read_frame(ds_source *s, int64_t i, bool flip, ds_sample *out) {
   int st = OK;
   const ds_opts *o = &s->o;
-  ds_view view = {.flip = flip, .near_m = (float)o->near_m, .far_m = (float)o->far_m, .as_reference = o->as_reference};
+  ds_view view = {
+      .flip = flip, .near_m = (float)o->near_m, .far_m = (float)o->far_m, .as_reference = o->as_reference};
   ds_sample got = *out;
   int H, W;
 
@@ -212,8 +214,8 @@ static int read_frame(ds_source *s, int64_t i, bool flip, ds_sample *out) {
   H = o->H > 0 ? o->H : view.window.H;
   W = o->H > 0 ? o->W : view.window.W;
   s->kind->describe(s, i, got.id);
-  NEED(H == out->H && W == out->W, E_DATA, "%s: %s: [%d, %d] pixels where [%d, %d] were expected", o->root, got.id, H, W, out->H,
-       out->W);
+  NEED(H == out->H && W == out->W, E_DATA, "%s: %s: [%d, %d] pixels where [%d, %d] were expected", o->root, got.id, H,
+       W, out->H, out->W);
   if (!(o->need & DS_NEED_NORMALS)) got.normals = NULL;
   TRY(ds_frame_emit(&s->frame, &view, &got));
   out->valid = got.valid;

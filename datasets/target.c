@@ -21,8 +21,8 @@ static void zero(float *v, size_t n) {
 
 static float clamp(float v, float lo, float hi) { return v < lo ? lo : v > hi ? hi : v; }
 
-int64_t ds_target_depth(const float *depth, size_t n, float near_m, float far_m, float *scratch, uint8_t *mask, float *metric,
-                        float *normalised) {
+int64_t ds_target_depth(const float *depth, size_t n, float near_m, float far_m, float *scratch, uint8_t *mask,
+                        float *metric, float *normalised) {
   float q02 = 0, q98 = 0;
   const int64_t valid = mark_valid(depth, n, near_m, far_m, scratch, mask);
 

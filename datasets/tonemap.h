@@ -7,11 +7,13 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-/* The factor that brings the 90th percentile of brightness (0.3 R + 0.59 G + 0.11 B) over valid pixels to 0.8 after gamma.
- * rgb [n,3] halves' bits, entity [n], -1 = nothing was hit; scratch [n]. 1 without a valid pixel, 0 when that percentile
- * is below 1e-4. Pixels with a NaN do not count, and an infinite percentile gives 0 (the source gives NaN images for both). */
+/* The factor that brings the 90th percentile of brightness (0.3 R + 0.59 G + 0.11 B) over valid pixels to 0.8 after
+ * gamma. rgb [n,3] halves' bits, entity [n], -1 = nothing was hit; scratch [n]. 1 without a valid pixel, 0 when that
+ * percentile is below 1e-4. Pixels with a NaN do not count, and an infinite percentile gives 0 (the source gives NaN
+ * images for both). */
 double ds_tonemap_scale(const uint16_t *rgb, const int16_t *entity, size_t n, double *scratch);
-/* out [n] = (uint8)(255 clip(max(scale * in, 0)^(1/2.2), 0, 1)), cut and not rounded, as Marigold writes its PNGs; NaN gives 0. */
+/* out [n] = (uint8)(255 clip(max(scale * in, 0)^(1/2.2), 0, 1)), cut and not rounded, as Marigold writes its PNGs;
+ * NaN gives 0. */
 void ds_tonemap(const uint16_t *in, size_t n, double scale, uint8_t *out);
 #ifdef __cplusplus
 }

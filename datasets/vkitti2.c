@@ -26,13 +26,15 @@ struct list {
 typedef enum { RGB, DEPTH, NORMAL } file_kind;
 static const struct {
   const char *top, *folder, *suffix;
-} files[] = {{"vkitti_2.0.3_rgb", "rgb", "jpg"}, {"vkitti_2.0.3_depth", "depth", "png"}, {"vkitti_DAG_normals", "normal", "png"}};
+} files[] = {{"vkitti_2.0.3_rgb", "rgb", "jpg"},
+             {"vkitti_2.0.3_depth", "depth", "png"},
+             {"vkitti_DAG_normals", "normal", "png"}};
 
 static const struct item *item_at(const ds_source *s, int64_t i) { return &((const struct list *)s->list)->item[i]; }
 
 static int folder_path(const ds_source *s, const struct item *it, file_kind k, char out[IO_PATH_MAX]) {
-  return io_path(out, "%s/%s/%s/%s/frames/%s/Camera_%d", s->o.root, files[k].top, scenes[it->scene], variations[it->variation],
-                 files[k].folder, it->camera);
+  return io_path(out, "%s/%s/%s/%s/frames/%s/Camera_%d", s->o.root, files[k].top, scenes[it->scene],
+                 variations[it->variation], files[k].folder, it->camera);
 }
 
 static int file_path(const ds_source *s, const struct item *it, file_kind k, char out[IO_PATH_MAX]) {
@@ -44,7 +46,9 @@ static int file_path(const ds_source *s, const struct item *it, file_kind k, cha
 
 /* "rgb_00012.jpg" -> 12; other names -> -1. */
 static int frame_of(const char *name) {
-  if (strlen(name) != 13 || strncmp(name, "rgb_", 4) || strspn(name + 4, "0123456789") != 5 || strcmp(name + 9, ".jpg")) return -1;
+  if (strlen(name) != 13 || strncmp(name, "rgb_", 4) || strspn(name + 4, "0123456789") != 5 ||
+      strcmp(name + 9, ".jpg"))
+    return -1;
   return atoi(name + 4);
 }
 
@@ -94,8 +98,8 @@ static int need_folders(const ds_source *s) {
   }
   if (!(s->o.need & DS_NEED_NORMALS)) goto out;
   TRY(io_path(path, "%s/%s", s->o.root, files[NORMAL].top));
-  NEED(io_is_dir(path), E_DATA, "%s: no such folder; Virtual KITTI 2 comes without normals, they have to be made from its depth",
-       path);
+  NEED(io_is_dir(path), E_DATA,
+       "%s: no such folder; Virtual KITTI 2 comes without normals, they have to be made from its depth", path);
 out:
   return st;
 }
@@ -115,7 +119,8 @@ static int check_files(const ds_source *s, const struct list *l) {
     if (complete) goto out;
     if (!*first) memcpy(first, path, sizeof first);
   }
-  FAIL(E_DATA, "%s: missing, as is at least one file of each of the %lld frames under %s", first, (long long)l->n, s->o.root);
+  FAIL(E_DATA, "%s: missing, as is at least one file of each of the %lld frames under %s", first, (long long)l->n,
+       s->o.root);
 out:
   return st;
 }
@@ -125,7 +130,8 @@ static int vkitti2_open(ds_source *s) {
   struct list *l;
 
   NEED(strcmp(s->o.split, "train") == 0, E_DATA,
-       "%s: split '%s': Virtual KITTI 2 has no split of its own; train is all five scenes as the reference trains on them",
+       "%s: split '%s': Virtual KITTI 2 has no split of its own; train is all five scenes as the reference trains on "
+       "them",
        s->o.root, s->o.split);
   TRY(need_folders(s));
   NEED((s->list = l = calloc(1, sizeof *l)) != NULL, E_NOMEM, "out of memory: frames");
@@ -133,8 +139,8 @@ static int vkitti2_open(ds_source *s) {
     for (int variation = 0; variation < VARIATIONS; variation++)
       for (int camera = 0; camera < CAMERAS; camera++)
         TRY(add_camera(s, l, (struct item){(uint8_t)scene, (uint8_t)variation, (uint8_t)camera, 0}));
-  NEED(l->n > 0, E_DATA, "%s/%s: no %s/%s/frames/rgb/Camera_0/rgb_00000.jpg or the like that has depth too", s->o.root,
-       files[RGB].top, scenes[0], variations[0]);
+  NEED(l->n > 0, E_DATA, "%s/%s: no %s/%s/frames/rgb/Camera_0/rgb_00000.jpg or the like that has depth too",
+       s->o.root, files[RGB].top, scenes[0], variations[0]);
   TRY(check_files(s, l));
   s->count = l->n;
 out:
@@ -152,7 +158,8 @@ static void vkitti2_close(ds_source *s) {
 static void vkitti2_describe(const ds_source *s, int64_t i, char id[DS_ID_MAX]) {
   const struct item *it = item_at(s, i);
 
-  snprintf(id, DS_ID_MAX, "%s/%s/Camera_%d/%05d", scenes[it->scene], variations[it->variation], it->camera, it->frame);
+  snprintf(id, DS_ID_MAX, "%s/%s/Camera_%d/%05d", scenes[it->scene], variations[it->variation], it->camera,
+           it->frame);
 }
 
 /* ---- a frame ---- */
@@ -187,7 +194,8 @@ out:
   return st;
 }
 
-/* Of the 16 bits the high byte counts, as for the reference: its loader converts to 8. They are LUB and face the viewer. */
+/* Of the 16 bits the high byte counts, as for the reference: its loader converts to 8. They are LUB and face the
+ * viewer. */
 static int read_normals(ds_source *s, const struct item *it, const char *rgb_path) {
   int st = OK;
   const bool as_reference = s->o.as_reference;

@@ -76,9 +76,11 @@ static struct group *make_group(int B) {
 
   for (int k = 0; k < TENSORS; k++) {
     for (int i = 0; i < MAX_B * 3 * N; i++) g.f[k][i] = (float)(k * 1000 + i);
-    g.t[k] = (st_tensor){.name = names[k], .dtype = ST_F32, .ndim = 4, .shape = {B, channels[k], H, W}, .data = g.f[k]};
+    g.t[k] =
+        (st_tensor){.name = names[k], .dtype = ST_F32, .ndim = 4, .shape = {B, channels[k], H, W}, .data = g.f[k]};
   }
-  for (int i = 0; i < MAX_B * N; i++) g.mask[i] = (uint8_t)(i % 4 == 1 ? 5 : i % 3 == 0); /* any value but 0 is valid */
+  for (int i = 0; i < MAX_B * N; i++)
+    g.mask[i] = (uint8_t)(i % 4 == 1 ? 5 : i % 3 == 0); /* any value but 0 is valid */
   for (int b = 0; b < MAX_B; b++) {
     g.domain[b] = b;
     g.timesteps[b] = 100 + b;
@@ -139,7 +141,8 @@ static void extras(void **state) {
   int64_t timesteps[2] = {0, 0};
   ds_extra e = {.noise = noise, .timesteps = timesteps};
 
-  for (int k = RGB; k <= DEPTH; k++) { /* 8 x 16 pixels, so that there is noise; the planes overlap in memory, who cares */
+  /* 8 x 16 pixels, so that there is noise; all planes are the same memory */
+  for (int k = RGB; k <= DEPTH; k++) {
     g->t[k].shape[2] = 8;
     g->t[k].shape[3] = 16;
   }
@@ -161,7 +164,8 @@ static void extras(void **state) {
   g->t[NOISE].shape[3] = 1;
   save(state, "a.safetensors", g, 0, TENSORS);
   e = (ds_extra){.noise = noise};
-  check_fails(E_DATA, "a.safetensors: noise: wanted shape [2,4,1,2], found [2,4,1,1]", ds_source_read_extra(s, 0, &e));
+  check_fails(E_DATA, "a.safetensors: noise: wanted shape [2,4,1,2], found [2,4,1,1]",
+              ds_source_read_extra(s, 0, &e));
   ds_source_close(&s);
 }
 
@@ -274,8 +278,8 @@ static void cut_files(void **state) {
 
 int main(void) {
 #define IN_TMPDIR(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
-  const struct CMUnitTest tests[] = {IN_TMPDIR(micro_batches), IN_TMPDIR(everything),        IN_TMPDIR(extras),
-                                     IN_TMPDIR(nan_passes),    IN_TMPDIR(bool_masks),        IN_TMPDIR(what_does_not_fit),
+  const struct CMUnitTest tests[] = {IN_TMPDIR(micro_batches), IN_TMPDIR(everything), IN_TMPDIR(extras),
+                                     IN_TMPDIR(nan_passes),    IN_TMPDIR(bool_masks), IN_TMPDIR(what_does_not_fit),
                                      IN_TMPDIR(no_pixels),     IN_TMPDIR(cut_files)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,9 +81,8 @@ static void bad_tables(void **state) {
 
 /* ---- the camera table ---- */
 
-#define M(i, j) "M_cam_from_uv_" #i #j
-static const char header[] =
-    "scene_name,x," M(0, 0) "," M(0, 1) "," M(0, 2) "," M(1, 0) "," M(1, 1) "," M(1, 2) "," M(2, 0) "," M(2, 1) "," M(2, 2) "\n";
+#define M(i, j) ",M_cam_from_uv_" #i #j
+static const char header[] = "scene_name,x" M(0, 0) M(0, 1) M(0, 2) M(1, 0) M(1, 1) M(1, 2) M(2, 0) M(2, 1) M(2, 2) "\n";
 
 static int open_cameras(void **state, const char *rows, ds_cameras **c) {
   char text[2048];
@@ -110,7 +109,8 @@ static void cameras(void **state) {
 static void bad_cameras(void **state) {
   ds_cameras *c = NULL;
 
-  check_fails(E_DATA, ":2: M_cam_from_uv_01 of a: wanted a number, found ''", open_cameras(state, "a,,1,,3,4,5,6,0,0,-1\n", &c));
+  check_fails(E_DATA, ":2: M_cam_from_uv_01 of a: wanted a number, found ''",
+              open_cameras(state, "a,,1,,3,4,5,6,0,0,-1\n", &c));
   check_fails(E_DATA, "found '1.2.3'", open_cameras(state, "a,,1.2.3,2,3,4,5,6,0,0,-1\n", &c));
   check_fails(E_DATA, "found 'nan'", open_cameras(state, "a,,1,2,3,4,5,6,0,0,nan\n", &c));
   check_fails(E_DATA, "do not go forward", open_cameras(state, "a,,1,2,3,4,5,6,0,0,1\n", &c));

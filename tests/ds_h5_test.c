@@ -86,11 +86,15 @@ static void round_trip(const char *path, ds_h5_type t, const struct layout *l) {
 }
 
 static void layouts(void **state) {
-  const struct layout all[] = {{2, {33, 17}, {0}, 0, 0},          {2, {33, 17}, {8, 5}, 0, 0},
-                               {2, {33, 17}, {8, 5}, 9, 0},       {3, {33, 17, 3}, {8, 5, 1}, 9, 0},
-                               {3, {33, 17, 3}, {7, 17, 3}, 1, 0}, {2, {1, 1}, {1, 1}, 9, 0},
+  const struct layout all[] = {{2, {33, 17}, {0}, 0, 0},
+                               {2, {33, 17}, {8, 5}, 0, 0},
+                               {2, {33, 17}, {8, 5}, 9, 0},
+                               {3, {33, 17, 3}, {8, 5, 1}, 9, 0},
+                               {3, {33, 17, 3}, {7, 17, 3}, 1, 0},
+                               {2, {1, 1}, {1, 1}, 9, 0},
                                {1, {100}, {0}, 0, 0},
-                               {1, {100}, {33}, 5, 0},            {2, {33, 17}, {8, 5}, 6, 1}};
+                               {1, {100}, {33}, 5, 0},
+                               {2, {33, 17}, {8, 5}, 6, 1}};
   const char *path = tmpdir_at(state, "a.hdf5");
 
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -286,8 +290,8 @@ static void hypersim_sample(void **state) {
 
 int main(void) {
 #define IN_TMPDIR(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
-  const struct CMUnitTest tests[] = {IN_TMPDIR(layouts),      IN_TMPDIR(halves),        IN_TMPDIR(wrong_contents),
-                                     IN_TMPDIR(missing_data), IN_TMPDIR(absurd_sizes),  IN_TMPDIR(cut_files),
-                                     IN_TMPDIR(flipped_bytes), cmocka_unit_test(hypersim_sample)};
+  const struct CMUnitTest tests[] = {
+      IN_TMPDIR(layouts),      IN_TMPDIR(halves),    IN_TMPDIR(wrong_contents), IN_TMPDIR(missing_data),
+      IN_TMPDIR(absurd_sizes), IN_TMPDIR(cut_files), IN_TMPDIR(flipped_bytes),  cmocka_unit_test(hypersim_sample)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

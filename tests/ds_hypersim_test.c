@@ -1,4 +1,4 @@
-/* Hypersim: raw frames against the analytic truth of the rendered scenes, and everything that can be wrong with a folder. */
+/* Hypersim: raw frames against the analytic truth of the rendered scenes, and all that can be wrong with a folder. */
 #include <hdf5.h>
 #include <math.h>
 #include <stdio.h>
@@ -62,11 +62,13 @@ static void planar_depth(void **state) {
     s = decode_first(i, DS_FIXED, false);
     fixed[i] = worst_depth(s->frame.depth.p, want);
     ds_source_close(&s);
-    print_message("%s: largest relative error of planar depth: own camera %.2e, fixed camera %.2e\n", scenes[i], own[i], fixed[i]);
+    print_message("%s: largest relative error of planar depth: own camera %.2e, fixed camera %.2e\n", scenes[i],
+                  own[i], fixed[i]);
     assert_true(own[i] < 5e-4); /* of the halves in the file */
     free(want);
   }
-  assert_true(fixed[0] < 5e-4 && fixed[3] < 5e-4 && fixed[1] > 0.01 && fixed[2] > 0.05); /* two scenes have tilted cameras */
+  /* two scenes have tilted cameras */
+  assert_true(fixed[0] < 5e-4 && fixed[3] < 5e-4 && fixed[1] > 0.01 && fixed[2] > 0.05);
   st_close(&g);
 }
 
@@ -79,7 +81,8 @@ static double mean_angle(const float *got, const float *want, const float *depth
     if (!(depth[i] > 0)) continue;
     const float *a = got + 3 * i, *b = want + 3 * i;
     const double x = (double)a[1] * b[2] - (double)a[2] * b[1], y = (double)a[2] * b[0] - (double)a[0] * b[2],
-                 z = (double)a[0] * b[1] - (double)a[1] * b[0], dot = (double)a[0] * b[0] + (double)a[1] * b[1] + (double)a[2] * b[2];
+                 z = (double)a[0] * b[1] - (double)a[1] * b[0],
+                 dot = (double)a[0] * b[0] + (double)a[1] * b[1] + (double)a[2] * b[2];
     const double degrees = atan2(sqrt(x * x + y * y + z * z), dot) * 180 / 3.14159265358979;
     sum += degrees;
     *worst = fmax(*worst, degrees);
@@ -125,7 +128,8 @@ static void samples(void **state) {
         assert_true(a.rgb[c * N + i] == b.rgb[c * N + j] && fabsf(a.rgb[c * N + i]) <= 1);
         assert_true(a.normals[c * N + i] == (c ? b.normals[c * N + j] : -b.normals[j]));
       }
-      const float l = a.normals[i] * a.normals[i] + a.normals[N + i] * a.normals[N + i] + a.normals[2 * N + i] * a.normals[2 * N + i];
+      const float l = a.normals[i] * a.normals[i] + a.normals[N + i] * a.normals[N + i] +
+                      a.normals[2 * N + i] * a.normals[2 * N + i];
       assert_true(a.mask[i] ? fabsf(l - 1) < 1e-5f : l == 0);
     }
   sample_free(&a);
@@ -246,21 +250,24 @@ static void published_tables(void **state) {
   char csv[IO_PATH_MAX];
   ds_opts o = sample_opts("hypersim", "%s", (const char *)*state);
 
-  check_ok(io_path(csv, "%s/hypersim/metadata_images_split_scene_v1.csv", base ? base : TEST_DATA "/../../../shared/samples"));
+  check_ok(io_path(csv, "%s/hypersim/metadata_images_split_scene_v1.csv",
+                   base ? base : TEST_DATA "/../../../shared/samples"));
   if (!io_exists(csv)) {
     print_message("no %s\n", csv);
     skip();
   }
   check_ok(io_make_dirs(tmpdir_at(state, "raw_data")));
   o.split_csv = csv;
-  check_source_fails(E_DATA, "raw_data/ai_001_001/images/scene_cam_00_final_hdf5/frame.0000.color.hdf5: missing, as is at least one "
-                             "file of each of the 59543 frames of split train", &o);
+  check_source_fails(E_DATA, "scene_cam_00_final_hdf5/frame.0000.color.hdf5: missing, as is at least one file of each "
+                             "of the 59543 frames of split train", &o);
 }
 
 /* ---- a folder of our own, to spoil ---- */
 
-static const char *const folders[] = {"final_hdf5", "geometry_hdf5", "geometry_hdf5", "geometry_hdf5", "geometry_preview"};
-static const char *const kinds[] = {"color.hdf5", "depth_meters.hdf5", "render_entity_id.hdf5", "normal_cam.hdf5", "normal_cam.png"};
+static const char *const folders[] = {"final_hdf5", "geometry_hdf5", "geometry_hdf5", "geometry_hdf5",
+                                      "geometry_preview"};
+static const char *const kinds[] = {"color.hdf5", "depth_meters.hdf5", "render_entity_id.hdf5", "normal_cam.hdf5",
+                                    "normal_cam.png"};
 
 static const char *frame_file(void **state, int frame, int k) {
   return tmpdir_at(state, "raw_data/ai_001_001/images/scene_cam_00_%s/frame.%04d.%s", folders[k], frame, kinds[k]);
@@ -271,7 +278,8 @@ static void save_text(const char *path, const char *text) { damaged_save(path, t
 static void write_csv(void **state, const char *rows) {
   char text[1024];
 
-  snprintf(text, sizeof text, "scene_name,camera_name,frame_id,included_in_public_release,exclude_reason,split_partition_name\n%s",
+  snprintf(text, sizeof text,
+           "scene_name,camera_name,frame_id,included_in_public_release,exclude_reason,split_partition_name\n%s",
            rows);
   save_text(tmpdir_at(state, "metadata_images_split_scene_v1.csv"), text);
 }
@@ -281,8 +289,8 @@ static ds_opts own_folder(void **state) {
   for (int f = 0; f < 2; f++)
     for (int k = 0; k < 5; k++) {
       char from[IO_PATH_MAX], to[IO_PATH_MAX];
-      check_ok(io_path(from, TEST_DATA "/synth/hypersim/raw_data/ai_001_001/images/scene_cam_00_%s/frame.%04d.%s", folders[k], f,
-                       kinds[k]));
+      check_ok(io_path(from, TEST_DATA "/synth/hypersim/raw_data/ai_001_001/images/scene_cam_00_%s/frame.%04d.%s",
+                       folders[k], f, kinds[k]));
       check_ok(io_path(to, "%s", frame_file(state, f, k)));
       *strrchr(to, '/') = 0;
       check_ok(io_make_dirs(to));
@@ -298,7 +306,8 @@ static ds_opts own_folder(void **state) {
 
 static void missing_folders(void **state) {
   ds_opts o = own_folder(state);
-  const char *csv = tmpdir_at(state, "metadata_images_split_scene_v1.csv"), *cameras = tmpdir_at(state, "metadata_camera_parameters.csv");
+  const char *csv = tmpdir_at(state, "metadata_images_split_scene_v1.csv"),
+             *cameras = tmpdir_at(state, "metadata_camera_parameters.csv");
   ds_source *s;
 
   check_ok(io_remove_tree(cameras));
@@ -316,7 +325,8 @@ static void missing_folders(void **state) {
   s = sample_source(&o);
   ds_source_close(&s);
   o.as_reference = false;
-  save_text(cameras, "scene_name,M_cam_from_uv_00,M_cam_from_uv_01,M_cam_from_uv_02,M_cam_from_uv_10,M_cam_from_uv_11,M_cam_from_uv_12,"
+  save_text(cameras, "scene_name,M_cam_from_uv_00,M_cam_from_uv_01,M_cam_from_uv_02,M_cam_from_uv_10,"
+                     "M_cam_from_uv_11,M_cam_from_uv_12,"
                      "M_cam_from_uv_20,M_cam_from_uv_21,M_cam_from_uv_22\nother,1,0,0,0,1,0,0,0,-1\n");
   check_source_fails(E_DATA, "csv:2: scene ai_001_001 has no row in the camera CSV", &o);
   check_ok(io_remove_tree(csv));
@@ -329,7 +339,7 @@ static void missing_folders(void **state) {
   check_source_fails(E_DATA, "nowhere: no such folder", &o);
 }
 
-/* One missing file: an error when its frame is read; as_reference leaves such frames out. All missing: an error at once. */
+/* One file missing: an error when its frame is read, but as_reference leaves it out. All missing: an error at once. */
 static void missing_files(void **state) {
   ds_opts o = own_folder(state), reference = o;
   const char *gone = frame_file(state, 0, 1), *preview = frame_file(state, 1, 4);
@@ -433,7 +443,7 @@ static void bad_pixels(void **state) {
 
   poke(frame_file(state, 0, 1), 5, 7, HALF_NAN);
   poke(frame_file(state, 0, 1), 6, 7, HALF_INF);
-  poke(frame_file(state, 0, 1), 0, 7, HALF_1E4); /* 10 km */
+  poke(frame_file(state, 0, 1), 0, 7, HALF_1E4);  /* 10 km */
   poke(frame_file(state, 0, 0), 1, 11, HALF_NAN); /* colours */
   poke(frame_file(state, 0, 0), 2, 11, HALF_INF);
   a = sample_read(s, 0, false);
@@ -520,7 +530,7 @@ static void watched(void **state) {
   ds_source_close(&s);
 }
 
-/* Marigold's PNGs without as_reference: no second rounding of normals, which turn to the viewer of a scaled camera. */
+/* Marigold's PNGs without as_reference: normals are not rounded again and turn to the viewer of a scaled camera. */
 static void marigold_layout(void **state) {
   (void)state;
   ds_opts o = sample_opts("hypersim", "%s/golden/data/hypersim_root/data/hypersim/processed", TEST_DATA);
@@ -552,11 +562,22 @@ static void marigold_layout(void **state) {
 
 int main(void) {
 #define IN_TMPDIR(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(planar_depth), cmocka_unit_test(viewer_normals), cmocka_unit_test(samples), cmocka_unit_test(sizes),
-      cmocka_unit_test(crops),        cmocka_unit_test(millimetres),    cmocka_unit_test(lists),   IN_TMPDIR(published_tables),
-      IN_TMPDIR(missing_folders),     IN_TMPDIR(missing_files),         IN_TMPDIR(bad_rows),       IN_TMPDIR(cut_frames),
-      IN_TMPDIR(bad_pixels),          IN_TMPDIR(unknown_normals),       IN_TMPDIR(watched),        IN_TMPDIR(sizes_that_differ),
-      cmocka_unit_test(marigold_layout)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(planar_depth),
+                                     cmocka_unit_test(viewer_normals),
+                                     cmocka_unit_test(samples),
+                                     cmocka_unit_test(sizes),
+                                     cmocka_unit_test(crops),
+                                     cmocka_unit_test(millimetres),
+                                     cmocka_unit_test(lists),
+                                     IN_TMPDIR(published_tables),
+                                     IN_TMPDIR(missing_folders),
+                                     IN_TMPDIR(missing_files),
+                                     IN_TMPDIR(bad_rows),
+                                     IN_TMPDIR(cut_frames),
+                                     IN_TMPDIR(bad_pixels),
+                                     IN_TMPDIR(unknown_normals),
+                                     IN_TMPDIR(watched),
+                                     IN_TMPDIR(sizes_that_differ),
+                                     cmocka_unit_test(marigold_layout)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,8 @@ static void write_jpeg(const char *path, int format, int subsampling, int flags)
   unsigned long n = 0;
   const int C = channels[format];
 
-  for (int i = 0; i < C * H * W; i++) pixels[i] = (unsigned char)(128 + 90 * ((i / C % W) * (i % C + 1) % 40 - 20) / 20);
+  for (int i = 0; i < C * H * W; i++)
+    pixels[i] = (unsigned char)(128 + 90 * ((i / C % W) * (i % C + 1) % 40 - 20) / 20);
   assert_int_equal(tjCompress2(tj, pixels, W, C * W, H, format, &out, &n, subsampling, 92, flags), 0);
   damaged_save(path, (char *)out, n);
   tjFree(out);

@@ -10,11 +10,12 @@ struct kind {
   const char *name;
   int depth, colour, channels;
 };
-static const struct kind kinds[] = {{"grey", 8, PNG_COLOR_TYPE_GRAY, 1},        {"grey, alpha", 8, PNG_COLOR_TYPE_GRAY_ALPHA, 2},
-                                    {"RGB", 8, PNG_COLOR_TYPE_RGB, 3},          {"RGBA", 8, PNG_COLOR_TYPE_RGBA, 4},
-                                    {"grey 16", 16, PNG_COLOR_TYPE_GRAY, 1},    {"RGB 16", 16, PNG_COLOR_TYPE_RGB, 3},
-                                    {"RGBA 16", 16, PNG_COLOR_TYPE_RGBA, 4},    {"grey 4", 4, PNG_COLOR_TYPE_GRAY, 1},
-                                    {"palette", 8, PNG_COLOR_TYPE_PALETTE, 1}};
+static const struct kind kinds[] = {
+    {"grey", 8, PNG_COLOR_TYPE_GRAY, 1},      {"grey, alpha", 8, PNG_COLOR_TYPE_GRAY_ALPHA, 2},
+    {"RGB", 8, PNG_COLOR_TYPE_RGB, 3},        {"RGBA", 8, PNG_COLOR_TYPE_RGBA, 4},
+    {"grey 16", 16, PNG_COLOR_TYPE_GRAY, 1},  {"RGB 16", 16, PNG_COLOR_TYPE_RGB, 3},
+    {"RGBA 16", 16, PNG_COLOR_TYPE_RGBA, 4},  {"grey 4", 4, PNG_COLOR_TYPE_GRAY, 1},
+    {"palette", 8, PNG_COLOR_TYPE_PALETTE, 1}};
 enum { GREY, GREY_ALPHA, RGB, RGBA, GREY16, RGB16, RGBA16, GREY4, PALETTE, KINDS };
 
 /* A value for every pixel and channel, 16 bits wide. */
@@ -60,7 +61,8 @@ static void check_rgb(const char *path, const struct kind *k, int H, int W) {
   assert_int_equal(w, W);
   for (int i = 0; i < 3 * H * W; i++) {
     const unsigned want = value_at(i / 3 / W, i / 3 % W, k->channels < 3 ? 0 : i % 3) >> 8;
-    if (((uint8_t *)b.p)[i] != want) fail_msg("%s %dx%d: value %d is %d, wanted %u", k->name, W, H, i, ((uint8_t *)b.p)[i], want);
+    if (((uint8_t *)b.p)[i] != want)
+      fail_msg("%s %dx%d: value %d is %d, wanted %u", k->name, W, H, i, ((uint8_t *)b.p)[i], want);
   }
   ds_buf_free(&b);
 }
@@ -100,7 +102,8 @@ static void other_formats_are_refused(void **state) {
   int h = -1, w = -1;
 
   write_png(path, &kinds[GREY4], 3, 4, 0);
-  check_fails(E_DATA, "wanted a PNG of 8 or 16-bit RGB or grey, found 4-bit grey", ds_png_read_rgb8(path, &b, &h, &w));
+  check_fails(E_DATA, "wanted a PNG of 8 or 16-bit RGB or grey, found 4-bit grey",
+              ds_png_read_rgb8(path, &b, &h, &w));
   write_png(path, &kinds[PALETTE], 3, 4, 0);
   check_fails(E_DATA, "found 8-bit palette", ds_png_read_rgb8(path, &b, &h, &w));
   write_png(path, &kinds[RGB], 3, 4, 0);
@@ -182,7 +185,8 @@ static void write_header(const char *path, uint32_t W, uint32_t H) {
 
 static void absurd_sizes(void **state) {
   const char *path = tmpdir_at(state, "size.png");
-  const uint32_t sizes[][2] = {{0, 5}, {5, 0}, {0, 0}, {70000, 5}, {5, 70000}, {16384, 16384}, {0x7fffffff, 0x7fffffff}};
+  const uint32_t sizes[][2] = {
+      {0, 5}, {5, 0}, {0, 0}, {70000, 5}, {5, 70000}, {16384, 16384}, {0x7fffffff, 0x7fffffff}};
   ds_buf b = {0};
   int h, w;
 
@@ -198,8 +202,9 @@ static void absurd_sizes(void **state) {
 
 int main(void) {
 #define IN_TMPDIR(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
-  const struct CMUnitTest tests[] = {IN_TMPDIR(colours),   IN_TMPDIR(depths),       IN_TMPDIR(other_formats_are_refused),
-                                     IN_TMPDIR(no_file),   IN_TMPDIR(cut_files),    IN_TMPDIR(flipped_bits),
-                                     IN_TMPDIR(absurd_sizes)};
+  const struct CMUnitTest tests[] = {
+      IN_TMPDIR(colours),     IN_TMPDIR(depths),    IN_TMPDIR(other_formats_are_refused),
+      IN_TMPDIR(no_file),     IN_TMPDIR(cut_files), IN_TMPDIR(flipped_bits),
+      IN_TMPDIR(absurd_sizes)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,7 +79,8 @@ static void check_golden(const st_file *g, const char *n, float *v, size_t count
   want[1] = golden_f32(g, name, NULL);
   ds_quantiles_02_98(v, count, &q[0], &q[1]);
   for (int i = 0; i < 2; i++) {
-    if (q[i] != *want[i]) fail_msg("%s values, quantile %d: %.9g, torch has %.9g", n, i, (double)q[i], (double)*want[i]);
+    if (q[i] != *want[i])
+      fail_msg("%s values, quantile %d: %.9g, torch has %.9g", n, i, (double)q[i], (double)*want[i]);
     free(want[i]);
   }
 }
@@ -118,7 +119,7 @@ static void as_numpy(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(selects), cmocka_unit_test(stays_linear), cmocka_unit_test(as_torch),
-                                     cmocka_unit_test(as_numpy)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(selects), cmocka_unit_test(stays_linear),
+                                     cmocka_unit_test(as_torch), cmocka_unit_test(as_numpy)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

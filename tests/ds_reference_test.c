@@ -78,7 +78,8 @@ static void hypersim_as_reference(void **state) {
 }
 
 /* Every 16th pixel of a plane [C,352,1216], and its means. */
-static void check_thinned(const st_file *g, const char *prefix, const char *field, const float *got, int C, double tol) {
+static void check_thinned(const st_file *g, const char *prefix, const char *field, const float *got, int C,
+                          double tol) {
   enum { H = 352, W = 1216, h = 22, w = 76 };
   char name[64];
   float thin[3 * h * w], *want;
@@ -87,7 +88,8 @@ static void check_thinned(const st_file *g, const char *prefix, const char *fiel
 
   for (int c = 0; c < C; c++)
     for (int y = 0; y < h; y++)
-      for (int x = 0; x < w; x++) thin[(c * h + y) * w + x] = got[((size_t)c * H + 16 * (size_t)y) * W + 16 * (size_t)x];
+      for (int x = 0; x < w; x++)
+        thin[(c * h + y) * w + x] = got[((size_t)c * H + 16 * (size_t)y) * W + 16 * (size_t)x];
   snprintf(name, sizeof name, "%s.%s.sub16", prefix, field);
   want = golden_f32(g, name, &n);
   assert_int_equal(n, C * h * w);
@@ -145,7 +147,8 @@ static void check_crc(const char *test, const char *what, double want, const voi
   if ((double)crc32(0, p, (unsigned)n) != want) fail_msg("%s: %s are not the reference's bits", test, what);
 }
 
-/* The raw files through the reference's preprocessing and its class, to the last bit: tests/data/make_reference.py. */
+/* The raw files through the reference's preprocessing and its class, to the last bit: tests/data/make_reference.py.
+ */
 static void raw_as_reference(void **state) {
   (void)state;
   st_file *g = NULL;

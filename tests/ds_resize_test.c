@@ -19,7 +19,8 @@ static const st_tensor *find(const st_file *f, const char *test, const char *wha
   return golden_find(f, name);
 }
 
-static const char *const tests_of_images[] = {"1x1-5x7", "17x31-8x9", "31x17-62x40", "9x33-9x11", "30x33-11x33", "40x64-25x40"};
+static const char *const tests_of_images[] = {"1x1-5x7",   "17x31-8x9",   "31x17-62x40",
+                                              "9x33-9x11", "30x33-11x33", "40x64-25x40"};
 
 /* To the bit. One resizer for all: taps are made anew when sizes change. */
 static void as_pillow(void **state) {
@@ -88,7 +89,8 @@ static void float_filter(void **state) {
     for (int j = 0; j < 3 * H * W; j++) in[j] = rgb[j];
     check_ok(ds_resize_rgbf(&r, in, H, W, out, h, w));
     for (int j = 0; j < 3 * h * w; j++)
-      if (!(fabsf(out[j] - want[j]) <= 1.01f)) fail_msg("%s: value %d: %g, %d in 8 bits", test, j, (double)out[j], want[j]);
+      if (!(fabsf(out[j] - want[j]) <= 1.01f))
+        fail_msg("%s: value %d: %g, %d in 8 bits", test, j, (double)out[j], want[j]);
   }
   ds_resizer_free(&r);
   st_close(&f);

@@ -10,7 +10,8 @@ static void defaults(void **state) {
   ds_opts_default(&o);
   assert_string_equal(o.split, "train");
   assert_true(o.near_m == 1e-5 && o.far_m == 0 && o.flip == 0.5 && o.shuffle && o.skip_bad_files && o.domain == -1);
-  assert_true(!o.as_reference && !o.mm_wrap && o.intrinsics == DS_PER_SCENE && o.layout == DS_LAYOUT_AUTO && !o.size_set);
+  assert_true(!o.as_reference && !o.mm_wrap && o.intrinsics == DS_PER_SCENE && o.layout == DS_LAYOUT_AUTO &&
+              !o.size_set);
 }
 
 static void refusals(void **state) {
@@ -95,7 +96,8 @@ static void reads_are_independent(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(defaults), cmocka_unit_test(refusals), cmocka_unit_test(owns_its_strings),
-                                     cmocka_unit_test(items_and_shapes), cmocka_unit_test(reads_are_independent)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(defaults), cmocka_unit_test(refusals),
+                                     cmocka_unit_test(owns_its_strings), cmocka_unit_test(items_and_shapes),
+                                     cmocka_unit_test(reads_are_independent)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

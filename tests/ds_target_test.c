@@ -79,8 +79,8 @@ static void unknown_normals(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(nothing_valid), cmocka_unit_test(constant), cmocka_unit_test(percentiles),
-                                     cmocka_unit_test(bounds_are_outside), cmocka_unit_test(unit_normals),
-                                     cmocka_unit_test(unknown_normals)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(nothing_valid), cmocka_unit_test(constant),
+                                     cmocka_unit_test(percentiles),   cmocka_unit_test(bounds_are_outside),
+                                     cmocka_unit_test(unit_normals),  cmocka_unit_test(unknown_normals)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

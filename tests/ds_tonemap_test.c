@@ -30,10 +30,12 @@ static void tone_map(const char *id, struct frame *f) {
   ds_h5 h = {0};
   int H, W;
 
-  check_ok(io_path(path, TEST_DATA "/synth/hypersim/raw_data/%.*s/images/scene_cam_00_final_hdf5/frame.%s.color.hdf5", scene, id,
-                   strrchr(id, '/') + 1));
+  check_ok(io_path(path, TEST_DATA "/synth/hypersim/raw_data/%.*s/images/scene_cam_00_final_hdf5/frame.%s.color.hdf5",
+                   scene, id, strrchr(id, '/') + 1));
   check_ok(ds_h5_read_image(&h, path, DS_H5_F16, 3, &H, &W, &f->colour));
-  check_ok(io_path(path, TEST_DATA "/synth/hypersim/raw_data/%.*s/images/scene_cam_00_geometry_hdf5/frame.%s.render_entity_id.hdf5",
+  check_ok(io_path(path,
+                   TEST_DATA
+                   "/synth/hypersim/raw_data/%.*s/images/scene_cam_00_geometry_hdf5/frame.%s.render_entity_id.hdf5",
                    scene, id, strrchr(id, '/') + 1));
   check_ok(ds_h5_read_image(&h, path, DS_H5_I16, 1, &H, &W, &f->entity));
   assert_int_equal(H * W, N);
@@ -63,7 +65,8 @@ static void as_numpy(void **state) {
 
   check_ok(st_open(TEST_DATA "/synth/truth/tonemap.safetensors", &g));
   assert_int_equal(st_count(g), 14);
-  print_message("frame                   8-bit values that rounding would change (cut, as published, is what is used)\n");
+  print_message(
+      "frame                   8-bit values that rounding would change (cut, as published, is what is used)\n");
   for (size_t i = 0; i < st_count(g); i++) {
     const char *id = st_at(g, i)->name;
     double *want = golden_f64(g, id, NULL); /* crc of cut, of rounded, values that differ, values */
@@ -118,9 +121,9 @@ static double scale_of(float v, int16_t entity, int n) {
 
 static void special_scales(void **state) {
   (void)state;
-  assert_true(scale_of(5, -1, 8) == 1);       /* nothing but background */
-  assert_true(scale_of(5e-5f, 3, 8) == 0);    /* too dark */
-  assert_true(scale_of(NAN, 3, 8) == 0);      /* nothing known */
+  assert_true(scale_of(5, -1, 8) == 1);    /* nothing but background */
+  assert_true(scale_of(5e-5f, 3, 8) == 0); /* too dark */
+  assert_true(scale_of(NAN, 3, 8) == 0);   /* nothing known */
   assert_true(scale_of(INFINITY, 3, 8) == 0);
   assert_true(fabs(scale_of(1, 3, 1) - 0.612066) < 1e-6); /* 0.8^2.2 */
   assert_true(fabs(scale_of(2, 3, 20) - 0.306033) < 1e-6);
@@ -140,7 +143,7 @@ static void special_values(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(as_numpy), cmocka_unit_test(whole_frames), cmocka_unit_test(special_scales),
-                                     cmocka_unit_test(special_values)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(as_numpy), cmocka_unit_test(whole_frames),
+                                     cmocka_unit_test(special_scales), cmocka_unit_test(special_values)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

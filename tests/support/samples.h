@@ -36,11 +36,11 @@ static inline ds_source *sample_source(const ds_opts *o) {
 }
 
 /* Opening fails with this status and a message that contains `part`. */
-#define check_source_fails(code, part, o) \
-  do { \
-    ds_source *never = NULL; \
-    check_fails((code), (part), ds_source_open((o), &never)); \
-    assert_null(never); \
+#define check_source_fails(code, part, o)                                                                            \
+  do {                                                                                                               \
+    ds_source *never = NULL;                                                                                         \
+    check_fails((code), (part), ds_source_open((o), &never));                                                        \
+    assert_null(never);                                                                                              \
   } while (0)
 
 /* Planes for H x W, filled with a pattern that shows what was not written. */
@@ -74,12 +74,12 @@ static inline ds_sample sample_read(ds_source *s, int64_t i, bool flip) {
 }
 
 /* Reading item i fails with E_DATA and a message that contains `part`. */
-#define check_read_fails(part, s, i) \
-  do { \
-    int h_ = 8, w_ = 8, st_ = ds_source_shape((s), (i), &h_, &w_); \
-    ds_sample a_ = sample_room(h_, w_); \
-    if (st_ == OK) st_ = ds_source_read((s), (i), false, &a_); \
-    sample_free(&a_); \
-    check_fails(E_DATA, (part), st_); \
+#define check_read_fails(part, s, i)                                                                                 \
+  do {                                                                                                               \
+    int h_ = 8, w_ = 8, st_ = ds_source_shape((s), (i), &h_, &w_);                                                   \
+    ds_sample a_ = sample_room(h_, w_);                                                                              \
+    if (st_ == OK) st_ = ds_source_read((s), (i), false, &a_);                                                       \
+    sample_free(&a_);                                                                                                \
+    check_fails(E_DATA, (part), st_);                                                                                \
   } while (0)
 #endif
