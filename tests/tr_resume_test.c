@@ -98,6 +98,60 @@ static void killed_runs_start_over_or_go_on(void **state) {
   runs_same_metrics(tmpdir_at(state, "straight"), dir, 0);
 }
 
+static void put(const char *path, const char *text) {
+  FILE *f = fopen(path, "w");
+  assert_non_null(f);
+  fputs(text, f);
+  fclose(f);
+}
+
+/* What a run killed while it began leaves: no checkpoint, torn files. */
+static void torn_beginnings_are_replaced(void **state) {
+  const char *config = runs_config(state, "depth"), *dir = tmpdir_at(state, "torn");
+
+  check_ok(io_make_dirs(tmpdir_at(state, "torn/checkpoints/step-000002.tmp")));
+  check_ok(io_make_dirs(tmpdir_at(state, "torn/model.tmp/unet")));
+  put(tmpdir_at(state, "torn/config.yaml"), "run: {di");
+  put(tmpdir_at(state, "torn/run.json"), "{\"versi");
+  put(tmpdir_at(state, "torn/metrics.jsonl"), "{\"step\": 1, \"loss\": 1}\n{\"step\": 2, \"lo");
+  RUNS_TRAIN(4, config, dir, "-s", "optim.steps=2");
+  RUNS_TRAIN(0, config, dir, "-s", "optim.steps=2", "--resume=auto");
+  RUNS_TRAIN(0, config, tmpdir_at(state, "straight"), "-s", "optim.steps=2");
+  runs_same_metrics(tmpdir_at(state, "straight"), dir, 0);
+  assert_false(io_exists(tmpdir_at(state, "torn/model.tmp")));
+}
+
+/* Killed between the last checkpoint and the end of the export: the weights are made again from the checkpoint. */
+static void a_torn_export_is_made_again(void **state) {
+  const char *config = runs_config(state, "depth"), *dir = tmpdir_at(state, "run");
+
+  RUNS_TRAIN(0, config, dir, "-s", "optim.steps=2");
+  check_ok(io_rename(tmpdir_at(state, "run/model"), tmpdir_at(state, "kept")));
+  RUNS_TRAIN(0, config, dir, "-s", "optim.steps=2", "--resume=auto");
+  runs_same_weights(tmpdir_at(state, "kept/unet/diffusion_pytorch_model.safetensors"), tmpdir_at(state, "run/" RUNS_UNET));
+}
+
+/* The newest checkpoint is damaged: the one before it is taken, and the run comes out the same. */
+static void damaged_checkpoints_are_passed_over(void **state) {
+  const char *config = runs_config(state, "depth"), *weights = tmpdir_at(state, "b/checkpoints/step-000006/weights.safetensors");
+  char *data = NULL;
+  size_t n;
+
+  RUNS_TRAIN(0, config, tmpdir_at(state, "a"), COMMON);
+  RUNS_TRAIN(0, config, tmpdir_at(state, "b"), COMMON, "-s", "optim.steps=6");
+  check_ok(io_read_file(weights, 1 << 26, &data, &n));
+  data[n / 2] = (char)(data[n / 2] ^ 1);
+  FILE *f = fopen(weights, "wb");
+  assert_int_equal(fwrite(data, 1, n, f), n);
+  fclose(f);
+  free(data);
+  program p = runs_train(0, config, tmpdir_at(state, "b"), COMMON, "--resume=auto", NULL);
+  assert_non_null(strstr(p.err, "step-000006"));
+  assert_non_null(strstr(p.err, "after step 4"));
+  program_free(&p);
+  expect_same_run(state, "a", "b");
+}
+
 static void used_folders_are_refused(void **state) {
   const char *config = runs_config(state, "depth"), *dir = tmpdir_at(state, "run");
 
@@ -145,6 +199,8 @@ int main(void) {
       IN_FOLDER(fp32_goes_on_bit_for_bit),         IN_FOLDER(bf16_goes_on_bit_for_bit),
       IN_FOLDER(an_older_checkpoint_can_be_chosen), IN_FOLDER(signals_save_and_resume),
       IN_FOLDER(killed_runs_start_over_or_go_on),  IN_FOLDER(used_folders_are_refused),
+      IN_FOLDER(torn_beginnings_are_replaced),     IN_FOLDER(a_torn_export_is_made_again),
+      IN_FOLDER(damaged_checkpoints_are_passed_over),
       IN_FOLDER(settings_that_matter_are_refused), IN_FOLDER(one_trainer_a_folder)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,7 +37,7 @@ typedef struct cli_command {
   int (*run)(const void *args, int argc, char **argv);
 } cli_command;
 
-/* argv[0] is the command's name. args [args_size], zeroed, is filled; *help: --help was given and nothing else counts.
+/* argv[0] is the command's name; argv is reordered, operands last. args [args_size], zeroed, is filled; *help: --help was given and nothing else counts.
  * Errors: E_CONFIG: unknown option (with the nearest one), a value that is missing or wrong, a missing or extra operand. */
 int cli_parse(const cli_command *c, int argc, char **argv, void *args, bool *help);
 /* Frees the lists in args. */

@@ -39,15 +39,18 @@ static int unknown_command(const char *name) {
 static int run_command(const cli_command *c, int argc, char **argv) {
   int st = OK;
   bool help = false;
-  void *args = NULL;
+  void *args = calloc(1, c->args_size);
+  char **words = calloc((size_t)argc + 1, sizeof *words); /* to be reordered; run.json wants them as typed */
 
-  NEED((args = calloc(1, c->args_size)) != NULL, E_NOMEM, "command line: out of memory");
-  TRY(cli_parse(c, argc - 1, argv + 1, args, &help));
+  NEED(args && words, E_NOMEM, "command line: out of memory");
+  memcpy(words, argv, sizeof *words * (size_t)argc);
+  TRY(cli_parse(c, argc - 1, words + 1, args, &help));
   if (help) cli_print_help(c, stdout);
   else TRY(c->run(args, argc, argv));
 out:
   if (args) cli_args_fini(c, args);
   free(args);
+  free(words);
   return st;
 }
 

@@ -19,6 +19,7 @@
 #include "trainer/signals.h"
 #include "trainer/start.h"
 #include "trainer/step.h"
+#include "trainer/version.h"
 
 typedef struct run {
   const cf_config *c;
@@ -113,6 +114,16 @@ out:
   return st;
 }
 
+static void introduce(const run *r) {
+  const tr_plan *p = &r->plan;
+
+  log_info("e2eft %s (%s), libtorch %s, %s, %s, seed %llu", tr_version(), tr_commit(), tchc_torch_version(),
+           r->device_name, r->c->run.precision == CF_BF16 ? "bf16" : "fp32", (unsigned long long)r->c->run.seed);
+  log_info("%lld samples; steps %lld to %lld of %d samples in groups of %d; %d at once, %d through the decoder",
+           (long long)p->samples, (long long)r->step + 1, (long long)r->c->optim.steps, p->groups * p->group, p->group,
+           p->unet_batch, p->decoder_batch);
+}
+
 /* The first thing that touches what the run folder holds. */
 static int open_records(run *r) {
   int st = OK;
@@ -123,6 +134,7 @@ static int open_records(run *r) {
   TRY(tr_start_prepare(&r->start, r->dir));
   TRY(io_path(path, "%s/log.txt", ck_rundir_path(r->dir)));
   TRY(log_open_file(path));
+  introduce(r);
   TRY(tr_record_write(&record));
   TRY(ck_metrics_open(r->dir, r->step, &r->metrics));
 out:

@@ -84,7 +84,12 @@ int tr_start_decide(const cf_config *c, const ck_rundir *dir, const char *resume
     TRY(find_named(resume, dir, s.checkpoint));
     TRY(ck_step(s.checkpoint, &s.step));
   }
-  if (s.checkpoint[0] && !s.finished) TRY(compare_configs(c, s.checkpoint, force));
+  if (s.checkpoint[0] && !s.finished) {
+    st = compare_configs(c, s.checkpoint, force);
+    if (st == E_CKPT && force) log_warn("%s: not compared with the settings of now", err_text());
+    else TRY(st);
+    st = OK;
+  }
   *out = s;
 out:
   return st;
