@@ -12,7 +12,8 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 namespace {
-// States of the generators that a segment may draw from: the CPU's, and those of its inputs' devices.
+// States of the generators that a segment may draw from: the CPU's, and those of its inputs' devices, except under
+// capture, where torch refuses the question.
 class RandomState {
 public:
   explicit RandomState(at::TensorList in) {
@@ -37,6 +38,7 @@ private:
   static at::Generator generator(at::Device d) { return at::globalContext().defaultGenerator(d); }
 
   void remember(at::Device d) {
+    if (!d.is_cpu() && capturing()) return;
     for (const Entry &e : entries_)
       if (e.device == d) return;
     at::Generator g = generator(d);

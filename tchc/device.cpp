@@ -1,18 +1,26 @@
-// Start-up, devices, memory statistics: all without a CUDA header, so that one binary serves every machine.
+// Start-up, devices, settings, memory: all without a CUDA header, so that one binary serves every machine.
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <dlfcn.h>
+#include <limits.h>
 #include <torch/headeronly/version.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
-#include <limits.h>
 #include <typeinfo>
 
 #include "tchc/handle.hpp"
+#include "tchc/plugin.hpp"
 
 using namespace tchc;
+
+static_assert(static_cast<int>(TCHC_ATTENTION_MATH) - 1 == static_cast<int>(at::SDPBackend::math) &&
+                  static_cast<int>(TCHC_ATTENTION_FLASH) - 1 == static_cast<int>(at::SDPBackend::flash_attention) &&
+                  static_cast<int>(TCHC_ATTENTION_EFFICIENT) - 1 == static_cast<int>(at::SDPBackend::efficient_attention) &&
+                  static_cast<int>(TCHC_ATTENTION_CUDNN) - 1 == static_cast<int>(at::SDPBackend::cudnn_attention),
+              "tchc.h does not match c10");
 
 namespace {
 const at::CUDAHooksInterface &hooks() { return at::detail::getCUDAHooks(); }
@@ -34,6 +42,40 @@ std::string torch_folder() {
   return folder[0] ? std::string(folder) + "/" : "";
 }
 
+// Puts one way of computing attention first; the others stay for shapes that it does not take.
+void prefer_attention(at::Context &c, tchc_attention_kernel first) {
+  if (first == TCHC_ATTENTION_AUTO) return;
+  need(first >= TCHC_ATTENTION_MATH && first <= TCHC_ATTENTION_CUDNN, E_DEVICE, "no such way of computing attention");
+  std::vector<int64_t> order = {first - 1};
+  for (const at::SDPBackend b : {at::SDPBackend::flash_attention, at::SDPBackend::efficient_attention,
+                                 at::SDPBackend::math, at::SDPBackend::cudnn_attention, at::SDPBackend::overrideable})
+    if (static_cast<int64_t>(b) != order[0]) order.push_back(static_cast<int64_t>(b));
+  c.setSDPPriorityOrder(order);
+}
+
+// The folder of this program's file, with a slash.
+std::string program_folder() {
+  char path[PATH_MAX];
+  const ssize_t n = readlink("/proc/self/exe", path, sizeof path);
+  const std::string file(path, n > 0 ? static_cast<size_t>(n) : 0);
+  return file.substr(0, file.rfind('/') + 1);
+}
+
+// Beside the program where it was built, in ../lib where it is installed, one above the tests.
+const Plugin *open_plugin() {
+  void *library = nullptr;
+  std::string reason;
+  for (const char *place : {"", "../lib/", "../"}) {
+    library = dlopen((program_folder() + place + "libtchc_cuda.so").c_str(), RTLD_NOW);
+    if (library) break;
+    if (reason.empty()) reason = dlerror();
+  }
+  if (!library) throw Failure(E_DEVICE, "needs a build with a CUDA toolkit: " + reason);
+  auto entry = reinterpret_cast<PluginEntry>(dlsym(library, plugin_symbol));
+  need(entry && entry()->size == sizeof(Plugin), E_DEVICE, "libtchc_cuda.so is of another build");
+  return entry();
+}
+
 // A function of the CUDA driver.
 void *driver_function(const char *name) {
   void *driver = dlopen("libcuda.so.1", RTLD_NOW);
@@ -43,6 +85,11 @@ void *driver_function(const char *name) {
   return f;
 }
 } // namespace
+
+const Plugin &tchc::plugin() {
+  static const Plugin *const opened = open_plugin(); // a throw leaves it to the next call
+  return *opened;
+}
 
 extern "C" {
 
@@ -107,6 +154,7 @@ int tchc_set_backend(const tchc_backend_opts *o) {
     c.setBenchmarkCuDNN(o->cudnn_benchmark && !o->deterministic); // what is measured fastest differs between runs
     c.setAllowTF32CuBLAS(o->tf32);
     c.setAllowTF32CuDNN(o->tf32);
+    prefer_attention(c, o->attention);
   });
 }
 
@@ -153,8 +201,10 @@ int tchc_memory_empty_cache(tchc_device d) {
 int tchc_memory_cap(tchc_device d, int64_t bytes) {
   return guarded("memory_cap", [&] {
     need(bytes >= 0, E_DEVICE, "a negative number of bytes");
-    cuda_index(d);
-    throw Failure(E_DEVICE, "not available");
+    const int index = cuda_index(d);
+    const auto total = static_cast<double>(at::getDeviceAllocator(at::kCUDA)->getMemoryInfo(d.index).second);
+    const double fraction = static_cast<double>(bytes) / total;
+    plugin().set_memory_fraction(bytes == 0 || fraction > 1 ? 1 : fraction, index);
   });
 }
 }

@@ -145,6 +145,9 @@ private:
   c10::SmallVector<int, 8> place_;
 };
 
+// Is a step being captured, by any thread? Generators must not be asked for their state then.
+bool capturing() noexcept;
+
 // Turns a callback's status into a Failure that carries its message to whichever thread reports it.
 void check_callback(int status, const char *name, const char *which);
 // Every result of a forward callback must be there.

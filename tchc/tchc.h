@@ -53,10 +53,16 @@ TCHC_CHECKED int tchc_synchronize(tchc_device d);
 const char *tchc_torch_version(void); /* "2.11.0" */
 void tchc_set_threads(int n);         /* intra-op, >= 1 */
 int tchc_threads(void);
+/* Which attention is tried first on a GPU; AUTO leaves the order as it is. */
+typedef enum {
+  TCHC_ATTENTION_AUTO = 0, TCHC_ATTENTION_MATH = 1, TCHC_ATTENTION_FLASH = 2, TCHC_ATTENTION_EFFICIENT = 3,
+  TCHC_ATTENTION_CUDNN = 4
+} tchc_attention_kernel;
 typedef struct tchc_backend_opts {
   bool deterministic;    /* only algorithms that give the same bits each time */
   bool cudnn_benchmark;  /* measure convolutions at first use; has no effect with deterministic */
   bool tf32;             /* off: fp32 means fp32 */
+  tchc_attention_kernel attention;
 } tchc_backend_opts;
 TCHC_CHECKED int tchc_set_backend(const tchc_backend_opts *o);
 /* torch's own generators (CPU and all devices). The program draws from base/rng.h; this is for dropout and tests. */
@@ -70,7 +76,7 @@ TCHC_CHECKED int tchc_memory_reset_peak(tchc_device d);
 /* Total and free bytes of a CUDA device. */
 TCHC_CHECKED int tchc_memory_info(tchc_device d, int64_t *free_bytes, int64_t *total_bytes);
 TCHC_CHECKED int tchc_memory_empty_cache(tchc_device d);
-/* The allocator fails above this many bytes; 0 lifts the cap. CUDA only. */
+/* The allocator fails above this many bytes; 0 lifts the cap. CUDA only, of a build with a CUDA toolkit. */
 TCHC_CHECKED int tchc_memory_cap(tchc_device d, int64_t bytes);
 
 /* ---- scopes and handles ---- */

@@ -74,6 +74,17 @@ static void settings(void **state) {
   tchc_free(&y);
   o = (tchc_backend_opts){.tf32 = true};
   check_ok(tchc_set_backend(&o));
+  for (int i = TCHC_ATTENTION_MATH; i <= TCHC_ATTENTION_CUDNN; i++) {
+    o = (tchc_backend_opts){.attention = (tchc_attention_kernel)i};
+    check_ok(tchc_set_backend(&o));
+    check_ok(tchc_full(DIMS(1, 2, 3, 4), 1, TCHC_F32, TCHC_CPU_DEVICE, &x));
+    check_ok(tchc_attention(x, x, x, true, &y));
+    assert_floats(y, (const float[]){1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, 24, 1e-6);
+    tchc_free(&x);
+    tchc_free(&y);
+  }
+  o.attention = (tchc_attention_kernel)5;
+  check_fails(E_DEVICE, "attention", tchc_set_backend(&o));
   o = (tchc_backend_opts){0};
   check_ok(tchc_set_backend(&o));
   check_fails(E_FAIL, "NULL", tchc_set_backend(NULL));
