@@ -4,9 +4,11 @@
 #   libexec/e2eft        the program; its small libraries are in lib/, libtorch is not
 #   configs/             the presets
 set_target_properties(e2eft PROPERTIES INSTALL_RPATH "$ORIGIN/../lib")
+# The old kind of rpath, which holds for the libraries' own libraries too (HDF5 wants curl, and curl much else).
+target_link_options(e2eft PRIVATE -Wl,--disable-new-dtags)
 # What every Linux has, what torch brings, and what the driver brings stay out.
 set(_outside "^ld-linux" "^lib(c|m|dl|rt|pthread|resolv|util)\\.so" "^libgcc_s" "^libstdc\\+\\+"
-    "^lib(gomp|torch|c10|cud|cu[a-z]+\\.so|cupti|nv|nccl|shm)")
+    "^lib(gomp|torch|c10|cuda|cudart|cudnn|cupti|nvperf|nvrtc|nccl|shm)")
 install(TARGETS e2eft RUNTIME_DEPENDENCY_SET e2eft_libraries RUNTIME DESTINATION libexec)
 install(RUNTIME_DEPENDENCY_SET e2eft_libraries PRE_EXCLUDE_REGEXES ${_outside} LIBRARY DESTINATION lib)
 install(PROGRAMS cmake/e2eft-wrapper.sh DESTINATION bin RENAME e2eft)

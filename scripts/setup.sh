@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # scripts/setup.sh: sourced by ./quickstart and ./run-tests. Sees to it that the compiler, the tools and the libraries
 # are there (installs Debian's packages when something is missing) and builds a preset.
 # The network is used only for what is missing.
@@ -66,13 +67,14 @@ set_up() {
   [ -z "${wanted// /}" ] || die "still missing after the installation: $wanted"
 }
 
-# build PRESET: configures and builds; the whole output is shown only when it fails.
+# build PRESET [TARGET]: configures and builds; the whole output is shown only when it fails.
 build() {
   local log="build/$1.log" jobs
   jobs=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
   mkdir -p build
   say "building $1 ($log)"
-  { cmake --preset "$1" && cmake --build --preset "$1" --parallel "$jobs"; } >"$log" 2>&1 || {
+  has_libtorch || say "libtorch: taken from python3's torch 2.11, or fetched (530 MB) into build/deps"
+  { cmake --preset "$1" && cmake --build --preset "$1" --parallel "$jobs" ${2:+--target "$2"}; } >"$log" 2>&1 || {
     cat "$log" >&2
     die "the build of preset $1 failed"
   }
