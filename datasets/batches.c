@@ -206,26 +206,13 @@ out:
   return st;
 }
 
-/* The file as it is now: it may have changed since the list was made. */
-static int reopen(ds_source *s, const struct item *it, st_file **f) {
-  int st = OK;
-  struct item now = {0};
-
-  TRY(open_item(s, it->name, f));
-  TRY(measure(s, *f, &now));
-  NEED(now.B == it->B && now.H == it->H && now.W == it->W, E_DATA,
-       "%s: rgb has changed its shape since the run began", st_path(*f));
-out:
-  return st;
-}
-
 static int batches_read(ds_source *s, int64_t i, ds_sample *out) {
   int st = OK;
   const struct item *it = item_at(s, i);
   st_file *f = NULL;
   struct tensors t;
 
-  TRY(reopen(s, it, &f));
+  TRY(open_item(s, it->name, &f)); /* it may have changed since the list was made */
   TRY(find_tensors(s, f, it, &t));
   for (int b = 0; b < it->B; b++) TRY(copy_sample(s, it, &t, b, &out[b]));
 out:
@@ -240,7 +227,7 @@ static int batches_read_extra(ds_source *s, int64_t i, ds_extra *out) {
   const st_tensor *noise = NULL, *timesteps = NULL;
   ds_extra got = *out;
 
-  TRY(reopen(s, it, &f));
+  TRY(open_item(s, it->name, &f));
   got.has_noise = st_find(f, "noise") != NULL;
   got.has_timesteps = st_find(f, "timesteps") != NULL;
   TRY(find_if(f, got.has_noise && got.noise, &(struct wanted){"noise", ST_F32, 4, {it->B, 4, it->H / 8, it->W / 8}},

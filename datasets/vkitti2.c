@@ -1,4 +1,5 @@
-/* Virtual KITTI 2: JPEG colour, 16-bit PNG depth in centimetres (planar), and normals made from it, 16-bit PNG. */
+/* Virtual KITTI 2: JPEG colour, 16-bit PNG depth in centimetres (planar), and normals made from it, 16-bit
+ * PNG. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,9 +47,7 @@ static int file_path(const ds_source *s, const struct item *it, file_kind k, cha
 
 /* "rgb_00012.jpg" -> 12; other names -> -1. */
 static int frame_of(const char *name) {
-  if (strlen(name) != 13 || strncmp(name, "rgb_", 4) || strspn(name + 4, "0123456789") != 5 ||
-      strcmp(name + 9, ".jpg"))
-    return -1;
+  if (strncmp(name, "rgb_", 4) || strspn(name + 4, "0123456789") != 5 || strcmp(name + 9, ".jpg")) return -1;
   return atoi(name + 4);
 }
 
@@ -130,7 +129,8 @@ static int vkitti2_open(ds_source *s) {
   struct list *l;
 
   NEED(strcmp(s->o.split, "train") == 0, E_DATA,
-       "%s: split '%s': Virtual KITTI 2 has no split of its own; train is all five scenes as the reference trains on "
+       "%s: split '%s': Virtual KITTI 2 has no split of its own; train is all five scenes as the reference "
+       "trains on "
        "them",
        s->o.root, s->o.split);
   TRY(need_folders(s));
@@ -194,8 +194,8 @@ out:
   return st;
 }
 
-/* Of the 16 bits the high byte counts, as for the reference: its loader converts to 8. They are LUB and face the
- * viewer. */
+/* Of the 16 bits the high byte counts, as for the reference: its loader converts to 8. They are LUB and face
+ * the viewer. */
 static int read_normals(ds_source *s, const struct item *it, const char *rgb_path) {
   int st = OK;
   const bool as_reference = s->o.as_reference;

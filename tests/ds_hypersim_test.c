@@ -179,6 +179,11 @@ static void crops(void **state) {
       assert_true(a.normals[y * 201 + x] == whole.normals[(y + 92) * W + x + 27]);
       assert_int_equal(a.mask[y * 201 + x], whole.mask[(y + 92) * W + x + 27]);
     }
+  ds_sample mirrored = sample_read(s, 0, true), b = sample_read(part, 0, true); /* flipped, then cropped */
+  for (int y = 0; y < 100; y++)
+    for (int x = 0; x < 201; x++) assert_true(b.rgb[y * 201 + x] == mirrored.rgb[(y + 92) * W + x + 27]);
+  sample_free(&mirrored);
+  sample_free(&b);
   sample_free(&a);
   ds_source_close(&part);
   o.H = o.W = 50;
@@ -258,8 +263,10 @@ static void published_tables(void **state) {
   }
   check_ok(io_make_dirs(tmpdir_at(state, "raw_data")));
   o.split_csv = csv;
-  check_source_fails(E_DATA, "scene_cam_00_final_hdf5/frame.0000.color.hdf5: missing, as is at least one file of each "
-                             "of the 59543 frames of split train", &o);
+  check_source_fails(E_DATA,
+                     "scene_cam_00_final_hdf5/frame.0000.color.hdf5: missing, as is at least one file of each "
+                     "of the 59543 frames of split train",
+                     &o);
 }
 
 /* ---- a folder of our own, to spoil ---- */
@@ -363,6 +370,17 @@ static void missing_files(void **state) {
   check_source_fails(E_DATA, gone, &reference);
   check_ok(io_remove_tree(frame_file(state, 1, 2)));
   check_source_fails(E_DATA, gone, &o);
+}
+
+/* Only rows of the release count, whatever their split says. */
+static void rows_left_out(void **state) {
+  ds_opts o = own_folder(state);
+
+  write_csv(state,
+            "ai_001_001,cam_00,1,False,,train\nai_001_001,cam_00,0,True,,train\nai_001_001,cam_00,1,True,,val\n");
+  ds_source *s = sample_source(&o);
+  assert_int_equal(ds_source_count(s), 1);
+  ds_source_close(&s);
 }
 
 static void bad_rows(void **state) {
@@ -530,7 +548,8 @@ static void watched(void **state) {
   ds_source_close(&s);
 }
 
-/* Marigold's PNGs without as_reference: normals are not rounded again and turn to the viewer of a scaled camera. */
+/* Marigold's PNGs without as_reference: normals are not rounded again and turn to the viewer of a scaled
+ * camera. */
 static void marigold_layout(void **state) {
   (void)state;
   ds_opts o = sample_opts("hypersim", "%s/golden/data/hypersim_root/data/hypersim/processed", TEST_DATA);
@@ -562,22 +581,14 @@ static void marigold_layout(void **state) {
 
 int main(void) {
 #define IN_TMPDIR(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
-  const struct CMUnitTest tests[] = {cmocka_unit_test(planar_depth),
-                                     cmocka_unit_test(viewer_normals),
-                                     cmocka_unit_test(samples),
-                                     cmocka_unit_test(sizes),
-                                     cmocka_unit_test(crops),
-                                     cmocka_unit_test(millimetres),
-                                     cmocka_unit_test(lists),
-                                     IN_TMPDIR(published_tables),
-                                     IN_TMPDIR(missing_folders),
-                                     IN_TMPDIR(missing_files),
-                                     IN_TMPDIR(bad_rows),
-                                     IN_TMPDIR(cut_frames),
-                                     IN_TMPDIR(bad_pixels),
-                                     IN_TMPDIR(unknown_normals),
-                                     IN_TMPDIR(watched),
-                                     IN_TMPDIR(sizes_that_differ),
-                                     cmocka_unit_test(marigold_layout)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(planar_depth), cmocka_unit_test(viewer_normals),
+                                     cmocka_unit_test(samples),      cmocka_unit_test(sizes),
+                                     cmocka_unit_test(crops),        cmocka_unit_test(millimetres),
+                                     cmocka_unit_test(lists),        IN_TMPDIR(published_tables),
+                                     IN_TMPDIR(missing_folders),     IN_TMPDIR(missing_files),
+                                     IN_TMPDIR(rows_left_out),       IN_TMPDIR(bad_rows),
+                                     IN_TMPDIR(cut_frames),          IN_TMPDIR(bad_pixels),
+                                     IN_TMPDIR(unknown_normals),     IN_TMPDIR(watched),
+                                     IN_TMPDIR(sizes_that_differ),   cmocka_unit_test(marigold_layout)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,6 +129,18 @@ static void special_scales(void **state) {
   assert_true(fabs(scale_of(2, 3, 20) - 0.306033) < 1e-6);
 }
 
+/* A pixel with a NaN in one channel counts as none. */
+static void nan_is_left_out(void **state) {
+  (void)state;
+  const float v[] = {2, 2, 2, 2, NAN, 2};
+  const int16_t entities[] = {1, 1};
+  uint16_t rgb[6];
+  double scratch[2];
+
+  for (int i = 0; i < 6; i++) rgb[i] = half_from_f32(v[i]);
+  assert_true(fabs(ds_tonemap_scale(rgb, entities, 2, scratch) - 0.306033) < 1e-6);
+}
+
 static void special_values(void **state) {
   (void)state;
   const float in[] = {NAN, INFINITY, -INFINITY, -1, 0, 1, 1e4f, 0.5f};
@@ -144,6 +156,6 @@ static void special_values(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(as_numpy), cmocka_unit_test(whole_frames),
-                                     cmocka_unit_test(special_scales), cmocka_unit_test(special_values)};
+                                     cmocka_unit_test(special_scales), cmocka_unit_test(nan_is_left_out), cmocka_unit_test(special_values)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

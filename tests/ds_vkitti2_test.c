@@ -1,5 +1,5 @@
-/* Virtual KITTI 2: the list, rendered frames against their truth, crops, and what can be wrong with a folder. The
- * numbers of the reference are in ds_reference_test.c. */
+/* Virtual KITTI 2: the list, rendered frames against their truth, crops, and what can be wrong with a folder.
+ * The numbers of the reference are in ds_reference_test.c. */
 #include <math.h>
 #include <stdio.h>
 #include <turbojpeg.h>
@@ -141,14 +141,16 @@ static void put_frame(void **state, const char *scene, const char *variation, in
 }
 
 static void order(void **state) {
-  static const char *const want[] = {"Scene01/fog/Camera_1/00007", "Scene01/sunset/Camera_0/00002",
-                                     "Scene01/sunset/Camera_0/00010", "Scene20/fog/Camera_0/00000"};
+  static const char *const want[] = {"Scene01/fog/Camera_1/00007", "Scene01/morning/Camera_0/00003",
+                                     "Scene01/sunset/Camera_0/00002", "Scene01/sunset/Camera_0/00010",
+                                     "Scene20/fog/Camera_0/00000"};
   char id[DS_ID_MAX];
 
   put_frame(state, "Scene20", "fog", 0, 0);
   put_frame(state, "Scene01", "sunset", 0, 10);
   put_frame(state, "Scene01", "sunset", 0, 2);
   put_frame(state, "Scene01", "fog", 1, 7);
+  put_frame(state, "Scene01", "morning", 0, 3);
   put_frame(state, "Scene01", "clone", 0, 0);                        /* not trained on */
   put_frame(state, "Scene03", "fog", 0, 0);                          /* no such scene */
   damaged_save(file(state, 0, "Scene20", "fog", 0, 123456), "x", 1); /* rgb_123456.jpg: no frame's name */
@@ -156,8 +158,8 @@ static void order(void **state) {
       io_make_dirs(tmpdir_at(state, "vkitti_2.0.3_rgb/Scene02/fog/frames/rgb/Camera_0"))); /* no depth beside it */
   ds_opts o = sample_opts("vkitti2", "%s", (const char *)*state);
   ds_source *s = sample_source(&o);
-  assert_int_equal(ds_source_count(s), 4);
-  for (int i = 0; i < 4; i++) {
+  assert_int_equal(ds_source_count(s), 5);
+  for (int i = 0; i < 5; i++) {
     check_ok(ds_source_describe(s, i, id));
     assert_string_equal(id, want[i]);
   }

@@ -2,7 +2,7 @@
 """Writes tests/data/synth/truth from the analytic truth of the rendered scenes and from numpy and Pillow.
 
 usage: make_truth.py SYNTH     SYNTH holds hypersim/, virtual_kitti_2/ and truth/*.npz
-needs: numpy h5py pillow safetensors
+needs: numpy h5py pillow safetensors torch
 """
 import sys
 import zlib
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -78,7 +79,15 @@ def resized():
     save_file(t, OUT / "resize.safetensors")
 
 
+def quantiles():
+    """torch.quantile of many short rows: the golden values decide nothing about rounding."""
+    v = torch.rand(400, 23, generator=torch.Generator().manual_seed(5)) * 20
+    save_file({"values": v.numpy(), "q02": torch.quantile(v, 0.02, dim=1).numpy(),
+               "q98": torch.quantile(v, 0.98, dim=1).numpy()}, OUT / "quantile.safetensors")
+
+
 OUT.mkdir(parents=True, exist_ok=True)
 geometry()
 tone_mapped()
 resized()
+quantiles()
