@@ -177,18 +177,22 @@ static int pixel_attention_body(const md_pixel_attention *a, const md_probe *pro
                                 tchc_tensor **out) {
   int st = OK;
   tchc_scope *s = NULL;
-  tchc_tensor *flat = NULL, *rows = NULL, *h = NULL, *back = NULL, *image = NULL;
+  tchc_tensor *in = NULL, *flat = NULL, *turned = NULL, *rows = NULL, *h = NULL, *back = NULL, *image = NULL;
   const int64_t shape[4] = {tchc_size(x, 0), tchc_size(x, 1), tchc_size(x, 2), tchc_size(x, 3)};
 
   TRY(tchc_scope_open(&s));
-  TRY(tchc_reshape(x, (int64_t[]){shape[0], shape[1], shape[2] * shape[3]}, 3, &flat));
+  TRY(md_block_input(x, &in));
+  TRY(tchc_reshape(in, (int64_t[]){shape[0], shape[1], shape[2] * shape[3]}, 3, &flat));
   TRY(md_group_norm_forward(&a->group_norm, flat, &flat)); /* [B,C,hw] */
   TRY(md_probe_see(probe, a->attn.name, "group_norm", flat));
-  TRY(tchc_transpose(flat, 1, 2, &rows)); /* [B,hw,C] */
+  TRY(tchc_transpose(flat, 1, 2, &turned));
+  TRY(tchc_contiguous(turned, TCHC_CONTIGUOUS, &rows)); /* [B,hw,C], copied once for three projections */
+  tchc_free(&flat);
+  tchc_free(&turned);
   TRY(md_attention_forward(&a->attn, probe, rows, NULL, &h));
   TRY(tchc_transpose(h, 1, 2, &back));
   TRY(tchc_reshape(back, shape, 4, &image));
-  TRY(md_add_forward(image, x, &image));
+  TRY(md_add_forward(image, in, &image));
   TRY(md_probe_see(probe, a->attn.name, NULL, image));
   tchc_promote(image);
   *out = image;

@@ -31,7 +31,7 @@ int md_clip_config_read(const char *dir, md_clip_config *out) {
   md_json j = {.root = NULL};
   md_clip_config c = {.layers = 0};
 
-  TRY(md_json_open("text encoder configuration", dir, "config.json", &j));
+  TRY(md_json_open("text encoder configuration", dir, "config.json", 0, &j));
   TRY(md_json_want_string(&j, "model_type", "clip_text_model"));
   TRY(md_json_int(&j, "vocab_size", MD_NEEDED, 1, VOCABULARY_MAX, &c.vocab_size));
   TRY(md_json_int(&j, "hidden_size", MD_NEEDED, 1, WIDTH_MAX, &c.hidden_size));

@@ -14,11 +14,11 @@ typedef struct tokenizer {
   md_json config, special, vocab, added, fast;
 } tokenizer;
 
-static int open_optional(const char *dir, const char *file, md_json *j) {
+static int open_optional(const char *dir, const char *file, size_t flags, md_json *j) {
   int st = OK;
   char path[IO_PATH_MAX];
   TRY(io_path(path, "%s/%s", dir, file));
-  if (io_exists(path)) TRY(md_json_open("tokenizer", dir, file, j));
+  if (io_exists(path)) TRY(md_json_open("tokenizer", dir, file, flags, j));
 out:
   return st;
 }
@@ -26,11 +26,12 @@ out:
 static int tokenizer_open(const char *dir, tokenizer *t) {
   int st = OK;
   NEED(io_is_dir(dir), E_CKPT, "%s: no tokenizer folder", dir);
-  TRY(open_optional(dir, "tokenizer_config.json", &t->config));
-  TRY(open_optional(dir, "special_tokens_map.json", &t->special));
-  TRY(open_optional(dir, "vocab.json", &t->vocab));
-  TRY(open_optional(dir, "added_tokens.json", &t->added));
-  TRY(open_optional(dir, "tokenizer.json", &t->fast));
+  /* as reals: "no limit" is written as an integer of 31 digits */
+  TRY(open_optional(dir, "tokenizer_config.json", JSON_DECODE_INT_AS_REAL, &t->config));
+  TRY(open_optional(dir, "special_tokens_map.json", 0, &t->special));
+  TRY(open_optional(dir, "vocab.json", 0, &t->vocab));
+  TRY(open_optional(dir, "added_tokens.json", 0, &t->added));
+  TRY(open_optional(dir, "tokenizer.json", 0, &t->fast));
   NEED(t->vocab.root || t->fast.root, E_CKPT, "%s: no vocab.json and no tokenizer.json", dir);
 out:
   return st;

@@ -27,7 +27,7 @@ int md_json_wrong(const md_json *j, const char *key, const char *wanted_fmt, ...
   return err_set(E_CKPT, __FILE__, __LINE__, "%s: %s: wanted %s, found %s", j->path, key, wanted, found);
 }
 
-int md_json_open(const char *what, const char *dir, const char *file, md_json *j) {
+int md_json_open(const char *what, const char *dir, const char *file, size_t flags, md_json *j) {
   int st = OK;
   char *text = NULL;
   size_t n = 0;
@@ -37,7 +37,7 @@ int md_json_open(const char *what, const char *dir, const char *file, md_json *j
 
   TRY(io_path(path, "%s/%s", dir, file));
   TRY_AS(E_CKPT, io_read_file(path, FILE_MAX, &text, &n), "%s", what);
-  root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+  root = json_loadb(text, n, JSON_REJECT_DUPLICATES | flags, &e);
   NEED(root, E_CKPT, "%s:%d:%d: %s", path, e.line, e.column, e.text);
   NEED(json_is_object(root), E_CKPT, "%s: wanted a JSON object", path);
   NEED((asked = json_object()) != NULL, E_NOMEM, "%s", path);

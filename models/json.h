@@ -23,8 +23,9 @@ typedef struct md_json {
   json_t *asked; /* the keys asked for so far */
 } md_json;
 
-/* Reads DIR/FILE. what: how messages call it when it cannot be read, "U-Net configuration". */
-int md_json_open(const char *what, const char *dir, const char *file, md_json *j);
+/* Reads DIR/FILE. what: how messages call it when it cannot be read, "U-Net configuration". flags: of jansson, more than
+ * that duplicate keys are refused. */
+int md_json_open(const char *what, const char *dir, const char *file, size_t flags, md_json *j);
 void md_json_close(md_json *j);
 /* Every key was asked for, or starts with '_' (notes of diffusers and transformers themselves). */
 int md_json_finish(md_json *j);

@@ -127,9 +127,23 @@ int md_conv_forward(const md_conv *c, const tchc_tensor *x, tchc_tensor **out) {
   return md_settle(st, x, y, out);
 }
 
+/* Rows [B,n,C] go through as one matrix. Given three dimensions ATen multiplies one way with a graph and another without,
+ * which rounds differently; a block that is run again in backward has to give the same bits. */
+static int linear_rows(const md_linear *l, const tchc_tensor *x, tchc_tensor **out) {
+  int st = OK;
+  tchc_tensor *rows = NULL, *y = NULL;
+  TRY(tchc_reshape(x, (int64_t[]){tchc_size(x, 0) * tchc_size(x, 1), tchc_size(x, 2)}, 2, &rows));
+  TRY(tchc_linear(rows, l->w, l->b, &y));
+  TRY(tchc_reshape(y, (int64_t[]){tchc_size(x, 0), tchc_size(x, 1), tchc_size(y, 1)}, 3, out));
+out:
+  tchc_free(&rows);
+  tchc_free(&y);
+  return st;
+}
+
 int md_linear_forward(const md_linear *l, const tchc_tensor *x, tchc_tensor **out) {
   tchc_tensor *y = NULL;
-  const int st = tchc_linear(x, l->w, l->b, &y);
+  const int st = tchc_ndim(x) == 3 ? linear_rows(l, x, &y) : tchc_linear(x, l->w, l->b, &y);
   return md_settle(st, x, y, out);
 }
 
@@ -163,4 +177,12 @@ int md_add_forward(const tchc_tensor *x, const tchc_tensor *y, tchc_tensor **out
   tchc_tensor *sum = NULL;
   const int st = tchc_add(x, y, 1.0, &sum);
   return md_settle(st, x, sum, out);
+}
+
+int md_block_input(const tchc_tensor *x, tchc_tensor **out) {
+  int64_t shape[8];
+  const int ndim = tchc_ndim(x);
+  assert(ndim >= 0 && ndim <= 8);
+  for (int i = 0; i < ndim; i++) shape[i] = tchc_size(x, i);
+  return tchc_reshape(x, shape, ndim, out);
 }

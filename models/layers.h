@@ -66,6 +66,9 @@ int md_layer_norm_forward(const md_layer_norm *n, const tchc_tensor *x, tchc_ten
 int md_silu_forward(const tchc_tensor *x, tchc_tensor **out);
 /* silu(group_norm(x)): the pair before every 3x3 convolution, in one place for a fused kernel. */
 int md_group_norm_silu_forward(const md_group_norm *n, const tchc_tensor *x, tchc_tensor **out);
+/* x itself as a new node of the graph. A block that uses its input twice takes it so: the gradients meet here first, in
+ * the order in which they do when the block is run again in backward, and sums come out the same to the bit. */
+int md_block_input(const tchc_tensor *x, tchc_tensor **out);
 /* x + y */
 int md_add_forward(const tchc_tensor *x, const tchc_tensor *y, tchc_tensor **out);
 /* What follows a tchc call that made y from x: y takes the place of *out, whose old handle (x, or none) ends.

@@ -43,20 +43,18 @@ static int resnet_body(const md_resnet *r, const md_probe *probe, const tchc_ten
                        const tchc_tensor *temb, tchc_tensor **out) {
   int st = OK;
   tchc_scope *s = NULL;
-  tchc_tensor *cat = NULL, *h = NULL, *side = NULL;
+  tchc_tensor *in = NULL, *h = NULL, *side = NULL;
 
   TRY(tchc_scope_open(&s));
-  if (skip) {
-    TRY(tchc_cat((const tchc_tensor *const[]){x, skip}, 2, 1, &cat));
-    x = cat;
-  }
-  TRY(md_group_norm_silu_forward(&r->norm1, x, &h));
+  if (skip) TRY(tchc_cat((const tchc_tensor *const[]){x, skip}, 2, 1, &in));
+  else TRY(md_block_input(x, &in));
+  TRY(md_group_norm_silu_forward(&r->norm1, in, &h));
   TRY(md_conv_forward(&r->conv1, h, &h));
   if (r->timed) TRY(add_time(r, temb, &h));
   TRY(md_group_norm_silu_forward(&r->norm2, h, &h));
   TRY(md_conv_forward(&r->conv2, h, &h));
-  if (r->shortcut) TRY(md_conv_forward(&r->conv_shortcut, x, &side));
-  TRY(md_add_forward(h, side ? side : x, &h));
+  if (r->shortcut) TRY(md_conv_forward(&r->conv_shortcut, in, &side));
+  TRY(md_add_forward(h, side ? side : in, &h));
   TRY(md_probe_see(probe, r->name, NULL, h));
   tchc_promote(h);
   *out = h;

@@ -20,10 +20,11 @@ static const char *const without_effect[] = {
 static const md_json_off unsupported[] = {
     {"clip_sample", "false", NULL}, {"thresholding", "false", NULL}, {"use_flow_sigmas", "false", NULL}};
 
-/* torch.linspace in f32: from both ends to the middle. */
+/* torch.linspace in f32: from both ends to the middle, with fused multiply-adds as its compiled kernels have. */
 static void linspace(double from, double to, int n, float *out) {
   const float a = (float)from, b = (float)to, step = n > 1 ? (b - a) / (float)(n - 1) : 0;
-  for (int i = 0; i < n; i++) out[i] = i < n / 2 ? a + step * (float)i : b - step * (float)(n - 1 - i);
+  for (int i = 0; i < n; i++)
+    out[i] = i < n / 2 || n == 1 ? fmaf(step, (float)i, a) : fmaf(-step, (float)(n - 1 - i), b);
 }
 
 /* torch.cumprod of 1 - beta: products in f64, rounded to f32 at every step. */
@@ -44,17 +45,34 @@ static void cosine_betas(int n, float *betas) {
   }
 }
 
+/* Square roots as torch takes them: its vector library rounds some one bit off, which the differences below magnify. */
+static int torch_sqrt(float *x, int n) {
+  int st = OK;
+  tchc_tensor *t = NULL, *root = NULL;
+  TRY(tchc_from_blob(x, (int64_t[]){n}, 1, TCHC_F32, NULL, NULL, &t));
+  TRY(tchc_sqrt(t, &root));
+  TRY(tchc_to_host(root, x, (size_t)n * sizeof *x));
+out:
+  tchc_free(&t);
+  tchc_free(&root);
+  return st;
+}
+
 /* Betas whose last alphas_cumprod is 0 and whose first stays; bars: n floats of scratch. */
-static void rescale_zero_terminal_snr(float *betas, int n, float *bars) {
+static int rescale_zero_terminal_snr(float *betas, int n, float *bars) {
+  int st = OK;
   cumprod_alphas(betas, n, bars);
-  for (int i = 0; i < n; i++) bars[i] = sqrtf(bars[i]);
+  TRY(torch_sqrt(bars, n));
   const float first = bars[0], last = bars[n - 1], scale = first / (first - last);
+  NEED(first > last, E_CKPT, "rescale_betas_zero_snr: the schedule does not fall over its %d steps", n);
   for (int i = 0; i < n; i++) {
     const float root = (bars[i] - last) * scale;
     bars[i] = root * root;
   }
   betas[0] = 1.0f - bars[0];
   for (int i = 1; i < n; i++) betas[i] = 1.0f - bars[i] / bars[i - 1];
+out:
+  return st;
 }
 
 static int read_trained_betas(md_json *j, const json_t *list, int n, float *betas) {
@@ -120,9 +138,9 @@ int md_schedule_read(const char *dir, md_schedule *out) {
   float *betas = malloc(MD_MAX_TRAIN_STEPS * sizeof *betas);
 
   NEED(s && betas, E_NOMEM, "%s: scheduler", dir);
-  TRY(md_json_open("scheduler configuration", dir, "scheduler_config.json", &j));
+  TRY(md_json_open("scheduler configuration", dir, "scheduler_config.json", 0, &j));
   TRY(read_keys(&j, s, betas));
-  if (s->zero_snr) rescale_zero_terminal_snr(betas, s->train_steps, s->alphas_cumprod);
+  if (s->zero_snr) TRY(rescale_zero_terminal_snr(betas, s->train_steps, s->alphas_cumprod));
   cumprod_alphas(betas, s->train_steps, s->alphas_cumprod);
   *out = *s;
 out:

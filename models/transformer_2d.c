@@ -66,10 +66,11 @@ static int transformer_body(const md_transformer_2d *t, const md_probe *probe, c
                             const tchc_tensor *text, tchc_tensor **out) {
   int st = OK;
   tchc_scope *s = NULL;
-  tchc_tensor *h = NULL;
+  tchc_tensor *in = NULL, *h = NULL;
 
   TRY(tchc_scope_open(&s));
-  TRY(md_group_norm_forward(&t->norm, x, &h));
+  TRY(md_block_input(x, &in));
+  TRY(md_group_norm_forward(&t->norm, in, &h));
   TRY(md_probe_see(probe, t->name, "norm", h));
   if (!t->linear) TRY(md_conv_forward(&t->conv_in, h, &h));
   if (!t->linear) TRY(md_probe_see(probe, t->name, "proj_in", h));
@@ -79,10 +80,10 @@ static int transformer_body(const md_transformer_2d *t, const md_probe *probe, c
   for (int i = 0; i < t->layers; i++) TRY(md_transformer_block_forward(&t->blocks[i], probe, h, text, &h));
   if (t->linear) TRY(md_linear_forward(&t->proj_out, h, &h));
   if (t->linear) TRY(md_probe_see(probe, t->name, "proj_out", h));
-  TRY(to_image(x, &h));
+  TRY(to_image(in, &h));
   if (!t->linear) TRY(md_conv_forward(&t->conv_out, h, &h));
   if (!t->linear) TRY(md_probe_see(probe, t->name, "proj_out", h));
-  TRY(md_add_forward(h, x, &h));
+  TRY(md_add_forward(h, in, &h));
   TRY(md_probe_see(probe, t->name, NULL, h));
   tchc_promote(h);
   *out = h;

@@ -105,7 +105,7 @@ int md_unet_config_read(const char *dir, md_unet_config *out, json_t **json) {
   md_json j = {.root = NULL};
   md_unet_config c = {.blocks = 0};
 
-  TRY(md_json_open("U-Net configuration", dir, "config.json", &j));
+  TRY(md_json_open("U-Net configuration", dir, "config.json", 0, &j));
   TRY(md_json_want_string(&j, "_class_name", "UNet2DConditionModel"));
   TRY(md_json_int(&j, "in_channels", MD_NEEDED, 1, CHANNELS_MAX, &c.in_channels));
   TRY(md_json_int(&j, "out_channels", MD_NEEDED, 1, CHANNELS_MAX, &c.out_channels));

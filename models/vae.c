@@ -45,7 +45,7 @@ int md_vae_config_read(const char *dir, md_vae_config *out) {
   md_json j = {.root = NULL};
   md_vae_config c = {.blocks = 0};
 
-  TRY(md_json_open("VAE configuration", dir, "config.json", &j));
+  TRY(md_json_open("VAE configuration", dir, "config.json", 0, &j));
   TRY(md_json_want_string(&j, "_class_name", "AutoencoderKL"));
   TRY(md_json_int(&j, "in_channels", MD_NEEDED, 1, CHANNELS_MAX, &c.in_channels));
   TRY(md_json_int(&j, "out_channels", MD_NEEDED, 1, CHANNELS_MAX, &c.out_channels));

@@ -65,7 +65,7 @@ static int open_index(const char *what, const char *dir, const char *file, weigh
   json_t *shard;
   st_file *f = NULL;
 
-  TRY(md_json_open(what, dir, file, &j));
+  TRY(md_json_open(what, dir, file, 0, &j));
   json_t *map = md_json_get(&j, "weight_map");
   NEED(json_is_object(map) && json_object_size(map), E_CKPT, "%s: weight_map: wanted an object of names and files", j.path);
   json_object_foreach(map, name, shard) {

@@ -135,7 +135,203 @@ static void test_golden_activations(void **state) {
   }
 }
 
+/* ---- the ways to run ---- */
+
+enum { OUT_A = 2 * 4 * 8 * 12 }; /* elements of case a's output */
+
+/* Case a's output and all gradients, as bits. */
+static void run_bits(unet_model *m, const st_file *g, float *out, float *grads) {
+  tchc_scope *s = NULL;
+  CALL(tchc_scope_open(&s));
+  CALL(tchc_zero_(m->grads));
+  to_floats(run_case(m, g).out, out, OUT_A);
+  to_floats(m->grads, grads, md_params_numel(m->p));
+  tchc_scope_close(&s);
+}
+
+static void test_recomputing_changes_no_bit(void **state) {
+  st_file *g = nets("tiny-marigold", "unet_a");
+  unet_model m = unet_open(model_dir("tiny-marigold"), TCHC_F32);
+  const size_t n = (size_t)md_params_numel(m.p);
+  float *a = malloc((n + OUT_A) * sizeof *a), *b = malloc((n + OUT_A) * sizeof *b);
+  (void)state;
+  unet_train(&m);
+  run_bits(&m, g, a, a + OUT_A);
+  md_unet_set_recompute(m.net, true);
+  run_bits(&m, g, b, b + OUT_A);
+  assert_memory_equal(a, b, (n + OUT_A) * sizeof *a);
+  md_unet_set_recompute(m.net, false);
+  run_bits(&m, g, b, b + OUT_A);
+  assert_memory_equal(a, b, (n + OUT_A) * sizeof *a);
+  free(a);
+  free(b);
+  unet_close(&m);
+  st_close(&g);
+}
+
+static int count_call(void *ctx, const char *name, const tchc_tensor *t) {
+  (void)name;
+  (void)t;
+  return ++*(int *)ctx, OK;
+}
+
+/* Without a graph the same bits; one timestep or text for all, and a probe beside recomputing, change none. */
+static void test_without_a_graph(void **state) {
+  tchc_scope *s = NULL;
+  tchc_tensor *sample, *time, *text, *one_time, *one_text, *wide, *first, *out;
+  float a[OUT_A], b[OUT_A];
+  int calls = 0;
+  const md_probe probe = {&calls, count_call};
+  (void)state;
+  CALL(tchc_scope_open(&s));
+  st_file *g = nets("tiny-sd2", "unet_a");
+  unet_model m = unet_open(model_dir("tiny-sd2"), TCHC_F32);
+  unet_train(&m);
+  sample = golden_tensor(g, "sample"), time = golden_tensor(g, "timestep"), text = golden_tensor(g, "encoder_hidden_states");
+  CALL(tchc_narrow(text, 0, 0, 1, &one_text));
+  CALL(tchc_cat((const tchc_tensor *const[]){one_text, one_text}, 2, 0, &wide));
+  CALL(tchc_narrow(time, 0, 0, 1, &one_time));
+  CALL(md_unet_forward(m.net, sample, time, wide, NULL, &first));
+  assert_true(tchc_requires_grad(first));
+  to_floats(first, a, OUT_A);
+  md_unet_set_recompute(m.net, true);
+  const bool was = tchc_grad_mode(false);
+  CALL(md_unet_forward(m.net, sample, one_time, one_text, NULL, &out));
+  assert_false(tchc_requires_grad(out));
+  to_floats(out, b, OUT_A);
+  assert_memory_equal(a, b, sizeof a);
+  tchc_grad_mode(was);
+  CALL(md_unet_forward(m.net, sample, one_time, one_text, &probe, &out));
+  to_floats(out, b, OUT_A);
+  assert_memory_equal(a, b, sizeof a);
+  assert_int_equal(calls, 386);
+  unet_close(&m);
+  st_close(&g);
+  tchc_scope_close(&s);
+}
+
+/* Nothing but the output is left of a pass, also of one that a probe stops in the middle. */
+static int stop_at(void *ctx, const char *name, const tchc_tensor *t) {
+  (void)t;
+  return strcmp(name, ctx) == 0 ? err_set(E_FAIL, __FILE__, __LINE__, "stopped at %s", name) : OK;
+}
+
+static void test_handles_after_a_failure(void **state) {
+  static char *const places[] = {"time_proj", "conv_in", "down_blocks.1.attentions.1.transformer_blocks.0.attn2.to_v",
+                                 "mid_block.resnets.0", "up_blocks.1.upsamplers.0", "conv_out"};
+  tchc_scope *s = NULL;
+  tchc_tensor *out = NULL;
+  (void)state;
+  CALL(tchc_scope_open(&s));
+  st_file *g = nets("tiny-sd2", "unet_b");
+  unet_model m = unet_open(model_dir("tiny-sd2"), TCHC_F32);
+  tchc_tensor *sample = golden_tensor(g, "sample"), *time = golden_tensor(g, "timestep"), *text = golden_tensor(g, "encoder_hidden_states");
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    const md_probe probe = {places[i], stop_at};
+    const int64_t before = tchc_live();
+    REFUSED(E_FAIL, places[i], md_unet_forward(m.net, sample, time, text, &probe, &out));
+    assert_null(out);
+    assert_int_equal(tchc_live(), before);
+  }
+  const int64_t before = tchc_live();
+  CALL(md_unet_forward(m.net, sample, time, text, NULL, &out));
+  assert_int_equal(tchc_live(), before + 1);
+  unet_close(&m);
+  st_close(&g);
+  tchc_scope_close(&s);
+}
+
+static void test_bf16(void **state) {
+  (void)state;
+  for (int i = 0; i < 2; i++) {
+    tchc_scope *s = NULL;
+    CALL(tchc_scope_open(&s));
+    st_file *g = nets(models[i], "unet_a");
+    unet_model m = unet_open(model_dir(models[i]), TCHC_BF16);
+    unet_train(&m); /* fp32 sums of bf16 gradients */
+    const pass p = run_case(&m, g);
+    assert_int_equal(tchc_type(p.out), TCHC_BF16);
+    assert_int_equal(tchc_type(p.grad_sample), TCHC_F32);
+    /* diffusers itself in bf16: 0.06 and 0.21 */
+    golden_tensor_near(p.out, g, "out", 0.1);
+    golden_tensor_near(p.grad_sample, g, "grad_sample", 0.3);
+    unet_close(&m);
+    st_close(&g);
+    tchc_scope_close(&s);
+  }
+}
+
+static void test_bad_inputs(void **state) {
+  tchc_scope *s = NULL;
+  tchc_tensor *sample, *time, *text, *bad, *out;
+  (void)state;
+  CALL(tchc_scope_open(&s));
+  unet_model m = unet_open(model_dir("tiny-sd2"), TCHC_F32);
+  CALL(tchc_full(DIMS(2, 4, 3, 5), 0, TCHC_F32, TCHC_CPU_DEVICE, &sample));
+  CALL(tchc_full(DIMS(1), 999, TCHC_I64, TCHC_CPU_DEVICE, &time));
+  CALL(tchc_full(DIMS(1, 2, 32), 0, TCHC_F32, TCHC_CPU_DEVICE, &text));
+  CALL(md_unet_forward(m.net, sample, time, text, NULL, &out));
+  CALL(tchc_full(DIMS(2, 8, 3, 5), 0, TCHC_F32, TCHC_CPU_DEVICE, &bad));
+  REFUSED(E_SHAPE, "unet: sample: wanted [B,4,h,w], found [2,8,3,5]", md_unet_forward(m.net, bad, time, text, NULL, &out));
+  CALL(tchc_full(DIMS(2, 4, 0, 5), 0, TCHC_F32, TCHC_CPU_DEVICE, &bad));
+  REFUSED(E_SHAPE, "unet: sample", md_unet_forward(m.net, bad, time, text, NULL, &out));
+  CALL(tchc_full(DIMS(3), 0, TCHC_I64, TCHC_CPU_DEVICE, &bad));
+  REFUSED(E_SHAPE, "unet: timesteps: wanted [2] or [1], found [3]", md_unet_forward(m.net, sample, bad, text, NULL, &out));
+  CALL(tchc_full(DIMS(1, 2, 31), 0, TCHC_F32, TCHC_CPU_DEVICE, &bad));
+  REFUSED(E_SHAPE, "unet: text: wanted [2 or 1,T,32], found [1,2,31]", md_unet_forward(m.net, sample, time, bad, NULL, &out));
+  CALL(tchc_full(DIMS(3, 2, 32), 0, TCHC_F32, TCHC_CPU_DEVICE, &bad));
+  REFUSED(E_SHAPE, "unet: text", md_unet_forward(m.net, sample, time, bad, NULL, &out));
+  unet_close(&m);
+  tchc_scope_close(&s);
+}
+
+/* Parameters of one configuration do not bind to another. */
+static void test_binding_checks_shapes(void **state) {
+  md_unet_config c;
+  md_unet *u = NULL;
+  (void)state;
+  unet_model m = unet_open(model_dir("tiny-sd2"), TCHC_F32);
+  c = m.cfg;
+  c.in_channels = 8;
+  REFUSED(E_SHAPE, "conv_in.weight: wanted [8,8,3,3], found [8,4,3,3]", md_unet_create(&c, m.p, &u));
+  c = m.cfg;
+  c.layers_per_block[0] = 3;
+  REFUSED(E_FAIL, "down_blocks.0.attentions.2.norm.weight: not among the parameters", md_unet_create(&c, m.p, &u));
+  assert_null(u);
+  unet_close(&m);
+}
+
+/* ---- the smallest latents ---- */
+
+static void test_one_cell(void **state) {
+  tchc_scope *s = NULL;
+  tchc_tensor *sample, *time, *text, *out;
+  (void)state;
+  CALL(tchc_scope_open(&s));
+  unet_model m = unet_open(model_dir("tiny-sd2"), TCHC_F32);
+  CALL(tchc_full(DIMS(1), 999, TCHC_I64, TCHC_CPU_DEVICE, &time));
+  CALL(tchc_full(DIMS(1, 1, 32), 0.1, TCHC_F32, TCHC_CPU_DEVICE, &text));
+  for (int64_t h = 1; h < 4; h++)
+    for (int64_t w = 1; w < 4; w++) {
+      CALL(tchc_full(DIMS(1, 4, h, w), 0.3, TCHC_F32, TCHC_CPU_DEVICE, &sample));
+      CALL(md_unet_forward(m.net, sample, time, text, NULL, &out));
+      assert_true(tchc_size(out, 1) == 4 && tchc_size(out, 2) == h && tchc_size(out, 3) == w);
+    }
+  unet_close(&m);
+  tchc_scope_close(&s);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {LIVE_TEST(test_golden_passes), LIVE_TEST(test_golden_activations)};
+  const struct CMUnitTest tests[] = {
+      LIVE_TEST(test_golden_passes),
+      LIVE_TEST(test_golden_activations),
+      LIVE_TEST(test_recomputing_changes_no_bit),
+      LIVE_TEST(test_without_a_graph),
+      LIVE_TEST(test_handles_after_a_failure),
+      LIVE_TEST(test_bf16),
+      LIVE_TEST(test_bad_inputs),
+      LIVE_TEST(test_binding_checks_shapes),
+      LIVE_TEST(test_one_cell),
+  };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
