@@ -37,31 +37,18 @@ out:
   return st;
 }
 
-/* The step's factors, rounded to f32 as torch rounds them. */
-typedef struct factors {
-  float clip, decay, l2, lerp, beta2, square, root, eps, step, ema;
-} factors;
+/* What gradients are multiplied with: torch's clip_grad_norm_, in f32. */
+static float clip_of(float clip, float norm) {
+  const float coef = 1 / (norm + 1e-6f) * clip;
 
-static factors factors_of(const kn_adamw_step *s, double norm) {
-  const double bias1 = 1 - pow(s->beta1, (double)s->t), bias2 = 1 - pow(s->beta2, (double)s->t);
-  const float coef = 1 / ((float)norm + 1e-6f) * (float)s->clip;
-  factors f = {.decay = 1, .lerp = (float)(1 - s->beta1), .beta2 = (float)s->beta2, .square = (float)(1 - s->beta2)};
-
-  f.clip = s->clip > 0 ? (coef > 1 ? 1 : coef) : 1;
-  if (s->decoupled) f.decay = (float)(1 - s->lr * s->weight_decay);
-  else f.l2 = (float)s->weight_decay;
-  f.root = (float)sqrt(bias2);
-  f.eps = (float)s->eps;
-  f.step = (float)(s->lr / bias1);
-  f.ema = (float)(1 - s->ema_decay);
-  return f;
+  return clip > 0 && !(coef > 1) ? coef : 1;
 }
 
 static float lerp(float a, float b, float w) { return w < 0.5f ? a + w * (b - a) : b - (b - a) * (1 - w); }
 
 /* One parameter, operation by operation as torch.optim's single-tensor loop; returns its new value. */
-static float update(const factors *f, float p, float g, float *m, float *v) {
-  g = g * f->clip + f->l2 * p;
+static float update(const kn_adamw_factors *f, float clip, float p, float g, float *m, float *v) {
+  g = g * clip + f->l2 * p;
   p = p * f->decay;
   *m = lerp(*m, g, f->lerp);
   *v = *v * f->beta2 + f->square * g * g;
@@ -73,10 +60,11 @@ int kn_adamw_f32_ref(const kn_adamw_step *s, int64_t n, float *p, const float *g
   int st = OK;
 
   NEED(n >= 0 && s->t >= 1, E_SHAPE, "adamw: n = %lld, update %lld", (long long)n, (long long)s->t);
-  const factors f = factors_of(s, norm);
+  const kn_adamw_factors f = kn_adamw_factors_of(s);
+  const float clip = clip_of(f.clip, (float)norm);
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < n; i++) {
-    p[i] = update(&f, p[i], g[i], &m[i], &v[i]);
+    p[i] = update(&f, clip, p[i], g[i], &m[i], &v[i]);
     if (ema) ema[i] -= f.ema * (ema[i] - p[i]);
     if (bf16) bf16[i] = bf16_from_f32(p[i]);
   }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "kernels/loss_args.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -28,6 +29,8 @@ int kn_affine_l1_pred_f64_ref(int64_t B, int64_t n, const double *pred, const do
                               const double *weight, double *sums, double *grad, double *fit);
 int kn_affine_l1_pred_f32_ref(int64_t B, int64_t n, const float *pred, const float *gt, const uint8_t *mask,
                               const float *weight, float *sums, float *grad, float *fit);
+/* sums, total and grad of decoded, as kn_affine_l1_f32_ref. Three passes over the image. */
+int kn_affine_l1_cuda(void *stream, const kn_loss_args *a);
 #ifdef __cplusplus
 }
 #endif

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "kernels/loss_args.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -22,6 +23,8 @@ int kn_angular_pred_f64_ref(int64_t B, int64_t n, const double *pred, const doub
                             const double *weight, int reference, double *sums, double *grad);
 int kn_angular_pred_f32_ref(int64_t B, int64_t n, const float *pred, const float *gt, const uint8_t *mask,
                             const float *weight, int reference, float *sums, float *grad);
+/* sums, total and grad of decoded, as kn_angular_f32_ref. One pass over the image. */
+int kn_angular_cuda(void *stream, const kn_loss_args *a, int reference);
 #ifdef __cplusplus
 }
 #endif
