@@ -1,4 +1,4 @@
-/* kernels/plan.c: sizes and factors that host and device code have to agree on; in the program and in the library. */
+/* kernels/sizes.c: sizes and factors that host and device code have to agree on; in the program and in the library. */
 #include <math.h>
 
 #include "kernels/adamw.h"
