@@ -63,7 +63,8 @@ private:
     const std::vector<tchc_tensor *> lent = scope.lend(in);
     std::vector<tchc_tensor *> results(static_cast<size_t>(nout), nullptr);
     err_clear();
-    const int status = callback(call.ctx.get(), &call, lent.data(), static_cast<int>(lent.size()), results.data(), nout);
+    const int status =
+        callback(call.ctx.get(), &call, lent.data(), static_cast<int>(lent.size()), results.data(), nout);
     variable_list out = scope.take(results);
     check_callback(status, call.op.name, which);
     return out;
@@ -108,7 +109,8 @@ int tchc_set_grad(tchc_tensor *t, const tchc_tensor *g) {
     if (!g) return x.mutable_grad().reset();
     need(x.is_leaf(), E_SHAPE, "only a leaf keeps a gradient");
     need(x.sizes() == g->t.sizes() && x.device() == g->t.device(), E_SHAPE, "the gradient has another shape or place");
-    need(g->t.is_floating_point() && !g->t.requires_grad(), E_SHAPE, "a gradient is of a floating type and no part of a graph");
+    need(g->t.is_floating_point() && !g->t.requires_grad(), E_SHAPE,
+         "a gradient is of a floating type and no part of a graph");
     if (x.scalar_type() != g->t.scalar_type()) x.set_grad_dtype(g->t.scalar_type());
     x.mutable_grad() = g->t;
   });
@@ -146,7 +148,8 @@ int tchc_call_saved(tchc_call *call, tchc_tensor **t, int n) {
   return guarded("call_saved", [&] {
     need(call && n >= 0 && (t || n == 0), E_FAIL, "bad list of tensors");
     const variable_list list = call->graph->get_saved_variables();
-    if (list.size() != static_cast<size_t>(n)) throw Failure(E_FAIL, c10::str(list.size(), " tensors were saved, ", n, " asked for"));
+    if (list.size() != static_cast<size_t>(n))
+      throw Failure(E_FAIL, c10::str(list.size(), " tensors were saved, ", n, " asked for"));
     give_all(t, list);
   });
 }

@@ -40,7 +40,8 @@ void capture_end(void *capture) {
 void replay(void *capture) { static_cast<Capture *>(capture)->graph.replay(); }
 void destroy(void *capture) noexcept { delete static_cast<Capture *>(capture); }
 
-constexpr tchc::Plugin functions = {sizeof(tchc::Plugin), set_memory_fraction, capture_begin, capture_end, replay, destroy};
+constexpr tchc::Plugin functions = {
+    sizeof(tchc::Plugin), set_memory_fraction, capture_begin, capture_end, replay, destroy};
 } // namespace
 
 extern "C" __attribute__((visibility("default"))) const tchc::Plugin *tchc_cuda_plugin() { return &functions; }

@@ -18,7 +18,8 @@ using namespace tchc;
 
 static_assert(static_cast<int>(TCHC_ATTENTION_MATH) - 1 == static_cast<int>(at::SDPBackend::math) &&
                   static_cast<int>(TCHC_ATTENTION_FLASH) - 1 == static_cast<int>(at::SDPBackend::flash_attention) &&
-                  static_cast<int>(TCHC_ATTENTION_EFFICIENT) - 1 == static_cast<int>(at::SDPBackend::efficient_attention) &&
+                  static_cast<int>(TCHC_ATTENTION_EFFICIENT) - 1 ==
+                      static_cast<int>(at::SDPBackend::efficient_attention) &&
                   static_cast<int>(TCHC_ATTENTION_CUDNN) - 1 == static_cast<int>(at::SDPBackend::cudnn_attention),
               "tchc.h does not match c10");
 
@@ -119,7 +120,8 @@ int tchc_cuda_name(int device, char *out, size_t size) {
     auto get_name = reinterpret_cast<int (*)(char *, int, int)>(driver_function("cuDeviceGetName"));
     int handle = 0;
     char name[256] = "";
-    need(get_device(&handle, device) == 0 && get_name(name, sizeof name, handle) == 0, E_DEVICE, "the driver tells no name");
+    need(get_device(&handle, device) == 0 && get_name(name, sizeof name, handle) == 0, E_DEVICE,
+         "the driver tells no name");
     std::snprintf(out, size, "%s", name);
   });
 }

@@ -111,7 +111,8 @@ int tchc_add_(tchc_tensor *t, const tchc_tensor *b, double alpha) {
 
 // ---- network operators ----
 
-int tchc_conv2d(const tchc_tensor *x, const tchc_tensor *w, const tchc_tensor *b, int stride, int pad, tchc_tensor **out) {
+int tchc_conv2d(const tchc_tensor *x, const tchc_tensor *w, const tchc_tensor *b, int stride, int pad,
+                tchc_tensor **out) {
   return guarded({"conv2d", {x, w, b}}, [&] {
     give(out, at::conv2d(get(x), get(w), maybe(b), at::IntArrayRef{stride, stride}, at::IntArrayRef{pad, pad}));
   });

@@ -6,7 +6,7 @@ enum { FLAT = 64, CHANNELS = 3, KERNEL = CHANNELS * 2 * 2 * 2, BIAS = CHANNELS }
 /* Parameters as the trainer keeps them: views of one flat tensor, gradients views of another. */
 typedef struct model {
   tchc_tensor *flat, *grads;
-  tchc_tensor *w, *b;   /* leaves: [3,2,2,2] stored channels last, and [3] */
+  tchc_tensor *w, *b; /* leaves: [3,2,2,2] stored channels last, and [3] */
   tchc_tensor *gw, *gb;
 } model;
 
@@ -145,7 +145,8 @@ static void bf16_leaf_sums_in_fp32(void **state) {
 
 static void gradient_of_given_direction(void **state) {
   (void)state;
-  tchc_tensor *x = from_floats((const float[]){1, 2, 3}, DIMS(3)), *u = from_floats((const float[]){1, 10, 100}, DIMS(3));
+  tchc_tensor *x = from_floats((const float[]){1, 2, 3}, DIMS(3)),
+              *u = from_floats((const float[]){1, 10, 100}, DIMS(3));
   tchc_tensor *y = NULL, *g = NULL;
   check_ok(tchc_grad(x, &g));
   assert_null(g); /* none yet */

@@ -29,7 +29,10 @@ out:
   return st;
 }
 
-typedef struct net { block b[BLOCKS]; tchc_tensor *x, *extra; } net;
+typedef struct net {
+  block b[BLOCKS];
+  tchc_tensor *x, *extra;
+} net;
 
 static net net_make(bool input_needs, bool parameters_need) {
   net n = {0};

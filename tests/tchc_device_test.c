@@ -17,7 +17,7 @@ static void version_and_threads(void **state) {
 
 static void an_open_after_another_torch_call_says_so(void **state) {
   (void)state;
-  tchc_cuda_count(); /* from here on torch believes that there is no CUDA */
+  tchc_cuda_count();                            /* from here on torch believes that there is no CUDA */
   assert_int_equal(tchc_cuda_open(), E_DEVICE); /* "another torch call came first", or no libtorch_cuda here */
   assert_true(*err_text() != 0);
   assert_int_equal(tchc_cuda_count(), 0);
@@ -41,7 +41,8 @@ static void no_such_device(void **state) {
   check_fails(E_DEVICE, "no such CUDA device", tchc_memory_empty_cache(NO_SUCH_GPU));
   check_fails(E_DEVICE, "no such CUDA device", tchc_memory_cap(NO_SUCH_GPU, 1 << 30));
   check_fails(E_DEVICE, "no such CUDA device", tchc_empty(DIMS(1), TCHC_F32, NO_SUCH_GPU, TCHC_CONTIGUOUS, &t));
-  check_fails(E_DEVICE, "device type", tchc_empty(DIMS(1), TCHC_F32, (tchc_device){TCHC_NO_DEVICE, 0}, TCHC_CONTIGUOUS, &t));
+  check_fails(E_DEVICE, "device type",
+              tchc_empty(DIMS(1), TCHC_F32, (tchc_device){TCHC_NO_DEVICE, 0}, TCHC_CONTIGUOUS, &t));
   check_ok(tchc_full(DIMS(1), 1, TCHC_F32, TCHC_CPU_DEVICE, &t));
   check_fails(E_DEVICE, "to [1] f32: no such CUDA device", tchc_to(t, TCHC_F32, NO_SUCH_GPU, TCHC_PRESERVE, &u));
   assert_true(available == -1 && !stream && !u);
@@ -92,8 +93,10 @@ static void settings(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      LIVE_TEST(version_and_threads), LIVE_TEST(an_open_after_another_torch_call_says_so),
-      LIVE_TEST(no_such_device),      LIVE_TEST(cpu_answers),
+      LIVE_TEST(version_and_threads),
+      LIVE_TEST(an_open_after_another_torch_call_says_so),
+      LIVE_TEST(no_such_device),
+      LIVE_TEST(cpu_answers),
       LIVE_TEST(settings),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

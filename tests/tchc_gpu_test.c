@@ -173,7 +173,10 @@ static void locked_memory_of_others(void **state) {
 }
 
 /* One step of training, forward and backward: loss = sum (x w)^2 into memory that is there before. */
-typedef struct linear { tchc_tensor *x, *w, *loss, *grad; int status; } linear;
+typedef struct linear {
+  tchc_tensor *x, *w, *loss, *grad;
+  int status;
+} linear;
 
 static int linear_step(void *ctx) {
   int st = OK;
@@ -234,10 +237,14 @@ static void a_captured_step_replays_on_new_inputs(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      LIVE_TEST(device_is_described),         LIVE_TEST(agrees_with_the_cpu),
-      LIVE_TEST(memory_is_counted),           LIVE_TEST(too_much_memory_is_a_status),
-      LIVE_TEST(failing_backward_carries_its_message), LIVE_TEST(the_cap_holds),
-      LIVE_TEST(copies_run_beside),           LIVE_TEST(locked_memory_of_others),
+      LIVE_TEST(device_is_described),
+      LIVE_TEST(agrees_with_the_cpu),
+      LIVE_TEST(memory_is_counted),
+      LIVE_TEST(too_much_memory_is_a_status),
+      LIVE_TEST(failing_backward_carries_its_message),
+      LIVE_TEST(the_cap_holds),
+      LIVE_TEST(copies_run_beside),
+      LIVE_TEST(locked_memory_of_others),
       LIVE_TEST(a_captured_step_replays_on_new_inputs),
   };
   if (tchc_cuda_open() != OK) print_message("skipped: %s\n", err_text());

@@ -128,8 +128,8 @@ static void null_arguments_are_statuses(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      LIVE_TEST(scope_ends_its_handles),     LIVE_TEST(free_inside_a_scope),
-      LIVE_TEST(promote_goes_one_scope_out), LIVE_TEST(keep_leaves_all_scopes),
+      LIVE_TEST(scope_ends_its_handles),         LIVE_TEST(free_inside_a_scope),
+      LIVE_TEST(promote_goes_one_scope_out),     LIVE_TEST(keep_leaves_all_scopes),
       LIVE_TEST(scope_closes_on_the_error_path), LIVE_TEST(shared_handles_end_on_their_own),
       LIVE_TEST(null_arguments_are_statuses),
   };

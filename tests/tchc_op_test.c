@@ -38,7 +38,8 @@ out:
   return st;
 }
 
-static int product_backward(void *ctx, tchc_call *call, tchc_tensor *const *gout, int nout, tchc_tensor **gin, int nin) {
+static int product_backward(void *ctx, tchc_call *call, tchc_tensor *const *gout, int nout, tchc_tensor **gin,
+                            int nin) {
   int st = OK;
   options *o = ctx;
   tchc_tensor *in[2] = {NULL, NULL}, *part = NULL;
@@ -64,7 +65,9 @@ out:
 
 static const tchc_op product = {"product", product_forward, product_backward, count_free};
 
-typedef struct operands { tchc_tensor *a, *b, *out[2]; } operands;
+typedef struct operands {
+  tchc_tensor *a, *b, *out[2];
+} operands;
 
 static operands make(void) {
   operands x = {0};
@@ -82,7 +85,9 @@ static void end(operands *x) {
   tchc_free(&x->out[1]);
 }
 
-static int apply(options *o, operands *x) { return tchc_apply(&product, o, (tchc_tensor *const[]){x->a, x->b}, 2, x->out, 2); }
+static int apply(options *o, operands *x) {
+  return tchc_apply(&product, o, (tchc_tensor *const[]){x->a, x->b}, 2, x->out, 2);
+}
 
 /* Sum of the used outputs, backward, and the gradients of a and b. */
 static int backward(operands *x, bool first, bool second) {
@@ -192,7 +197,10 @@ static void an_input_may_be_a_result(void **state) {
 static void forward_fails(void **state) {
   (void)state;
   for (int i = 0; i < 8; i++) {
-    options o = {.forward_status = E_DATA, .keep_results = i & 1, .leave_scope_open = i & 2, .return_input = (i & 4) && !(i & 1)};
+    options o = {.forward_status = E_DATA,
+                 .keep_results = i & 1,
+                 .leave_scope_open = i & 2,
+                 .return_input = (i & 4) && !(i & 1)};
     operands x = make();
     const int64_t before = tchc_live();
     check_fails(E_DATA, "product: product forward: forward went wrong at [3] f32", apply(&o, &x));

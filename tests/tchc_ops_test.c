@@ -8,7 +8,7 @@ static void expect(tchc_tensor **t, const float *want, int64_t n, double tol) {
   assert_floats(*t, want, n, tol);
   tchc_free(t);
 }
-#define EXPECT(t, tol, ...) \
+#define EXPECT(t, tol, ...)                                                                                            \
   expect(&(t), (const float[]){__VA_ARGS__}, (int64_t)(sizeof((float[]){__VA_ARGS__}) / sizeof(float)), (tol))
 
 static void arithmetic(void **state) {
@@ -101,7 +101,8 @@ static void norm_of_zeros_has_a_finite_gradient(void **state) {
 
 static void joining_and_products(void **state) {
   (void)state;
-  tchc_tensor *a = from_floats((const float[]){1, 2, 3, 4}, DIMS(2, 2)), *b = from_floats((const float[]){5, 6}, DIMS(2, 1));
+  tchc_tensor *a = from_floats((const float[]){1, 2, 3, 4}, DIMS(2, 2)),
+              *b = from_floats((const float[]){5, 6}, DIMS(2, 1));
   tchc_tensor *r = NULL;
   check_ok(tchc_cat((const tchc_tensor *const[]){a, b}, 2, 1, &r));
   EXPECT(r, 0, 1, 2, 5, 3, 4, 6);
@@ -139,7 +140,8 @@ static void in_place(void **state) {
 static void convolution(void **state) {
   (void)state;
   tchc_tensor *x = from_floats((const float[]){1, 2, 3, 4, 5, 6, 7, 8, 9}, DIMS(1, 1, 3, 3));
-  tchc_tensor *w = from_floats((const float[]){1, 0, 0, -1}, DIMS(1, 1, 2, 2)), *b = from_floats((const float[]){10}, DIMS(1));
+  tchc_tensor *w = from_floats((const float[]){1, 0, 0, -1}, DIMS(1, 1, 2, 2)),
+              *b = from_floats((const float[]){10}, DIMS(1));
   tchc_tensor *r = NULL;
   check_ok(tchc_conv2d(x, w, b, 1, 0, &r));
   EXPECT(r, 1e-6, 6, 6, 6, 6);
@@ -201,7 +203,8 @@ static void norms(void **state) {
   (void)state;
   /* two groups of two values each: (1, 3) and (10, 30), normalised to -1, 1 */
   tchc_tensor *x = from_floats((const float[]){1, 3, 10, 30}, DIMS(1, 4, 1, 1));
-  tchc_tensor *w = from_floats((const float[]){1, 2, 3, 4}, DIMS(4)), *b = from_floats((const float[]){0, 0, 0, 5}, DIMS(4));
+  tchc_tensor *w = from_floats((const float[]){1, 2, 3, 4}, DIMS(4)),
+              *b = from_floats((const float[]){0, 0, 0, 5}, DIMS(4));
   tchc_tensor *rows = NULL, *r = NULL;
   check_ok(tchc_group_norm(x, 2, w, b, 0, &r));
   EXPECT(r, 1e-5, -1, 2, -3, 9);
@@ -225,7 +228,8 @@ static void norms(void **state) {
 static void attention(void **state) {
   (void)state;
   /* d = 1: scores are q k; q = 0 weighs all alike */
-  tchc_tensor *q = from_floats((const float[]){0, 0, 0}, DIMS(1, 1, 3, 1)), *k = from_floats((const float[]){1, 2, 3}, DIMS(1, 1, 3, 1));
+  tchc_tensor *q = from_floats((const float[]){0, 0, 0}, DIMS(1, 1, 3, 1)),
+              *k = from_floats((const float[]){1, 2, 3}, DIMS(1, 1, 3, 1));
   tchc_tensor *v = from_floats((const float[]){3, 6, 12}, DIMS(1, 1, 3, 1)), *r = NULL;
   tchc_tensor *wrong = from_floats((const float[]){1}, DIMS(1));
   check_ok(tchc_attention(q, k, v, false, &r));

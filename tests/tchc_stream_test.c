@@ -101,7 +101,10 @@ static void missing_arguments_and_devices(void **state) {
 }
 
 /* y = x^2 into memory that is there before. */
-typedef struct square { tchc_tensor *x, *y; int runs, status; } square;
+typedef struct square {
+  tchc_tensor *x, *y;
+  int runs, status;
+} square;
 
 static int square_step(void *ctx) {
   int st = OK;
@@ -143,8 +146,10 @@ static void a_captured_step_runs_at_each_replay(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      LIVE_TEST(pinned_memory_is_ordinary_memory), LIVE_TEST(streams_nest),
-      LIVE_TEST(events_take_the_clock),            LIVE_TEST(missing_arguments_and_devices),
+      LIVE_TEST(pinned_memory_is_ordinary_memory),
+      LIVE_TEST(streams_nest),
+      LIVE_TEST(events_take_the_clock),
+      LIVE_TEST(missing_arguments_and_devices),
       LIVE_TEST(a_captured_step_runs_at_each_replay),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
