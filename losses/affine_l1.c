@@ -14,8 +14,13 @@ static int f64(int64_t B, int64_t n, const double *decoded, const double *target
   return kn_affine_l1_f64_ref(B, n, decoded, target, mask, weight, sums, grad, NULL);
 }
 
+static int cuda(const kn_cuda *kernels, void *stream, const kn_loss_args *a, bool reference) {
+  (void)reference;
+  return kernels->affine_l1(stream, a);
+}
+
 static int apply(const ls_batch *b, tchc_tensor **total, tchc_tensor **sums) {
-  static const ls_kernel kernel = {"affine_l1", 1, f32, f64};
+  static const ls_kernel kernel = {"affine_l1", 1, f32, f64, cuda};
 
   return ls_kernel_apply(&kernel, b, total, sums);
 }

@@ -12,8 +12,12 @@ static int f64(int64_t B, int64_t n, const double *decoded, const double *target
   return kn_angular_f64_ref(B, n, decoded, target, mask, weight, reference, sums, grad);
 }
 
+static int cuda(const kn_cuda *kernels, void *stream, const kn_loss_args *a, bool reference) {
+  return kernels->angular(stream, a, reference);
+}
+
 static int apply(const ls_batch *b, tchc_tensor **total, tchc_tensor **sums) {
-  static const ls_kernel kernel = {"angular", 3, f32, f64};
+  static const ls_kernel kernel = {"angular", 3, f32, f64, cuda};
 
   return ls_kernel_apply(&kernel, b, total, sums);
 }

@@ -7,6 +7,7 @@ enum { TOTAL, SUMS, OUTPUTS };
 
 typedef struct context {
   const ls_kernel *kernel;
+  const kn_cuda *cuda;     /* NULL: on the host */
   bool reference;
   tchc_dtype decoded_type; /* of the gradient too */
 } context;
@@ -21,7 +22,7 @@ static int check(const ls_kernel *k, const ls_batch *b) {
   const tchc_tensor *d = b->decoded;
   const int64_t B = tchc_size(d, 0), H = tchc_size(d, 2), W = tchc_size(d, 3);
 
-  NEED(tchc_ndim(d) == 4 && tchc_size(d, 1) == 3, E_SHAPE, "%s: decoded is %s, wanted [B,3,H,W]", k->name, tchc_text(d));
+  NEED(tchc_ndim(d) == 4 && B > 0 && tchc_size(d, 1) == 3, E_SHAPE, "%s: decoded is %s, wanted [B,3,H,W]", k->name, tchc_text(d));
   NEED(fits(b->target, B, k->target_channels, H, W), E_SHAPE, "%s: target is %s, wanted [B,%lld,H,W] of decoded %s",
        k->name, tchc_text(b->target), (long long)k->target_channels, tchc_text(d));
   NEED(fits(b->mask, B, 1, H, W), E_SHAPE, "%s: mask is %s, wanted [B,1,H,W] of decoded %s", k->name,
@@ -32,8 +33,8 @@ out:
   return st;
 }
 
-/* sums and, when grad is not NULL, the gradient; all on the host, row-major and of one type. */
-static int run(const context *c, tchc_tensor *const *in, tchc_tensor *sums, tchc_tensor *grad) {
+/* ---- on the host: row-major copies of one type ---- */
+static int run_host(const context *c, tchc_tensor *const *in, tchc_tensor *sums, tchc_tensor *grad) {
   const int64_t B = tchc_size(in[DECODED], 0), n = tchc_size(in[DECODED], 2) * tchc_size(in[DECODED], 3);
   const void *x = tchc_data(in[DECODED]), *gt = tchc_data(in[TARGET]), *w = tchc_data(in[WEIGHT]);
   const uint8_t *mask = tchc_data(in[MASK]);
@@ -55,27 +56,81 @@ static int weighted_total(const tchc_tensor *weight, const tchc_tensor *sums, tc
   return tchc_full(NULL, 0, sum, tchc_type(sums), TCHC_CPU_DEVICE, total);
 }
 
-static int forward(void *ctx, tchc_call *call, tchc_tensor *const *in, int nin, tchc_tensor **out, int nout) {
+/* out: total and sums; *grad where a gradient is wanted. */
+static int on_host(const context *c, tchc_tensor *const *in, bool want_grad, tchc_tensor **out, tchc_tensor **grad) {
   int st = OK;
-  const context *c = ctx;
   const tchc_dtype type = c->decoded_type == TCHC_F64 ? TCHC_F64 : TCHC_F32;
   const tchc_device home = tchc_where(in[DECODED]);
   const int64_t B = tchc_size(in[DECODED], 0);
-  tchc_tensor *host[INPUTS] = {NULL}, *sums = NULL, *grad = NULL, *total = NULL;
+  tchc_tensor *host[INPUTS] = {NULL}, *sums = NULL, *total = NULL;
 
-  (void)nout;
-  for (int i = 0; i < nin; i++)
+  for (int i = 0; i < INPUTS; i++)
     TRY(tchc_to(in[i], i == MASK ? TCHC_U8 : type, TCHC_CPU_DEVICE, TCHC_CONTIGUOUS, &host[i]));
   TRY(tchc_empty(&B, 1, type, TCHC_CPU_DEVICE, TCHC_CONTIGUOUS, &sums));
-  if (tchc_call_needs(call, DECODED)) TRY(tchc_zeros_like(host[DECODED], &grad));
-  TRY(run(c, host, sums, grad));
+  if (want_grad) TRY(tchc_zeros_like(host[DECODED], grad));
+  TRY(run_host(c, host, sums, *grad));
   TRY(weighted_total(host[WEIGHT], sums, &total));
-  if (grad) {
-    TRY(tchc_to(grad, type, home, TCHC_PRESERVE, &grad));
-    TRY(tchc_call_save(call, &grad, 1));
-  }
+  if (want_grad) TRY(tchc_to(*grad, type, home, TCHC_PRESERVE, grad));
   TRY(tchc_to(total, type, home, TCHC_PRESERVE, &out[TOTAL]));
   TRY(tchc_to(sums, type, home, TCHC_PRESERVE, &out[SUMS]));
+out:
+  return st;
+}
+
+/* ---- on the device ---- */
+/* decoded as the kernels take it: f32 or bf16, row-major or channels last, and the gradient's tensor like it. */
+static int device_image(const context *c, const tchc_tensor *decoded, bool want_grad, tchc_tensor **x, tchc_tensor **grad,
+                        kn_loss_args *a) {
+  int st = OK;
+  const tchc_format f = tchc_is_format(decoded, TCHC_CHANNELS_LAST) ? TCHC_CHANNELS_LAST : TCHC_CONTIGUOUS;
+  const tchc_dtype type = c->decoded_type == TCHC_BF16 ? TCHC_BF16 : TCHC_F32;
+  const int64_t sizes[] = {tchc_size(decoded, 0), 3, tchc_size(decoded, 2), tchc_size(decoded, 3)}, n = sizes[2] * sizes[3];
+
+  TRY(tchc_to(decoded, type, tchc_where(decoded), f, x));
+  if (want_grad) TRY(tchc_empty(sizes, 4, type, tchc_where(decoded), f, grad));
+  *a = (kn_loss_args){.B = sizes[0], .n = n, .type = type == TCHC_BF16 ? KN_BF16 : KN_F32, .stride_b = 3 * n,
+                      .stride_c = f == TCHC_CHANNELS_LAST ? 1 : n, .stride_p = f == TCHC_CHANNELS_LAST ? 3 : 1,
+                      .decoded = tchc_data(*x), .grad = want_grad ? tchc_data(*grad) : NULL};
+out:
+  return st;
+}
+
+static int on_device(const context *c, tchc_tensor *const *in, bool want_grad, tchc_tensor **out, tchc_tensor **grad) {
+  int st = OK;
+  const tchc_device home = tchc_where(in[DECODED]);
+  tchc_tensor *x = NULL, *near[INPUTS] = {NULL}, *workspace = NULL;
+  kn_loss_args a;
+  void *stream = NULL;
+
+  TRY(device_image(c, in[DECODED], want_grad, &x, grad, &a));
+  for (int i = TARGET; i < INPUTS; i++)
+    TRY(tchc_to(in[i], i == MASK ? TCHC_U8 : TCHC_F32, home, TCHC_CONTIGUOUS, &near[i]));
+  const int64_t bytes = (int64_t)kn_loss_workspace(a.B, a.n);
+  TRY(tchc_empty(&bytes, 1, TCHC_U8, home, TCHC_CONTIGUOUS, &workspace));
+  TRY(tchc_empty(NULL, 0, TCHC_F32, home, TCHC_CONTIGUOUS, &out[TOTAL]));
+  TRY(tchc_empty(&a.B, 1, TCHC_F32, home, TCHC_CONTIGUOUS, &out[SUMS]));
+  a.gt = tchc_data(near[TARGET]);
+  a.mask = tchc_data(near[MASK]);
+  a.weight = tchc_data(near[WEIGHT]);
+  a.total = tchc_data(out[TOTAL]);
+  a.sums = tchc_data(out[SUMS]);
+  a.workspace = tchc_data(workspace);
+  if (home.type == TCHC_CUDA) TRY(tchc_cuda_stream(home.index, &stream));
+  TRY(c->kernel->cuda(c->cuda, stream, &a, c->reference));
+out:
+  return st;
+}
+
+/* ---- the operator ---- */
+static int forward(void *ctx, tchc_call *call, tchc_tensor *const *in, int nin, tchc_tensor **out, int nout) {
+  int st = OK;
+  const context *c = ctx;
+  const bool want_grad = tchc_call_needs(call, DECODED), device = c->cuda && c->decoded_type != TCHC_F64;
+  tchc_tensor *grad = NULL;
+
+  (void)nin, (void)nout;
+  TRY((device ? on_device : on_host)(c, in, want_grad, out, &grad));
+  if (grad) TRY(tchc_call_save(call, &grad, 1));
 out:
   return st;
 }
@@ -105,7 +160,7 @@ int ls_kernel_apply(const ls_kernel *k, const ls_batch *b, tchc_tensor **total, 
   TRY(tchc_scope_open(&scope));
   TRY(check(k, b));
   NEED((c = malloc(sizeof *c)) != NULL, E_NOMEM, "%s: no memory", k->name);
-  *c = (context){k, b->reference, tchc_type(b->decoded)};
+  *c = (context){k, b->cuda, b->reference, tchc_type(b->decoded)};
   tchc_tensor *in[INPUTS] = {(tchc_tensor *)b->decoded, (tchc_tensor *)b->target, (tchc_tensor *)b->mask,
                              (tchc_tensor *)b->weight}; /* lent to callbacks that do not write */
   TRY(tchc_apply(&op, c, in, INPUTS, out, OUTPUTS));

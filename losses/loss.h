@@ -17,6 +17,7 @@ typedef struct ls_batch {
   const tchc_tensor *mask;    /* [B,1,H,W] u8 */
   const tchc_tensor *weight;  /* [B] f32 */
   bool reference;             /* the reference's NaN cases (objective.reference) */
+  const struct kn_cuda *cuda; /* kernels for the device where decoded lies (kn_cuda_open); NULL: by way of the host */
 } ls_batch;
 
 typedef struct ls_kind {

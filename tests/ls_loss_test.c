@@ -1,6 +1,7 @@
 /* tests/ls_loss_test.c: the task losses as operators: the source's chains in every type and layout, the graph, parts
  * of a step, bad shapes. */
 #include "losses/loss.h"
+#include "tests/support/device.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/loss_case.h"
 #include "tests/support/pixels.h"
@@ -47,7 +48,7 @@ static tchc_tensor *decoded_of(const float *x, tchc_dtype type, layout l, const 
   return leaf;
 }
 
-static void check_chain(const chain *k, tchc_dtype type, layout l) {
+static void check_chain(const chain *k, tchc_dtype type, layout l, const kn_cuda *cuda) {
   st_file *f = golden_open("losses/chains.safetensors");
   tchc_scope *s = NULL;
   tchc_tensor *total = NULL, *sums = NULL, *leaf = NULL, *grad = NULL;
@@ -58,6 +59,7 @@ static void check_chain(const chain *k, tchc_dtype type, layout l) {
   loss_case_load(f, k->name, "decoded", &c);
   check_ok(tchc_scope_open(&s));
   ls_batch b = batch_of(&c, k->channels);
+  b.cuda = cuda;
   leaf = decoded_of(c.x, type, l, &b.decoded);
   check_ok(ls_find(k->loss)->apply(&b, &total, &sums));
   assert_true(tchc_ndim(total) == 0 && tchc_requires_grad(total) && !tchc_requires_grad(sums));
@@ -84,7 +86,10 @@ static void agrees_with_the_source_in_every_type_and_layout(void **state) {
   (void)state;
   for (int k = 0; k < CHAINS; k++)
     for (int t = 0; t < 3; t++)
-      for (layout l = ROW_MAJOR; l <= TRANSPOSED; l++) check_chain(&chains[k], types[t], l);
+      for (layout l = ROW_MAJOR; l <= TRANSPOSED; l++) {
+        check_chain(&chains[k], types[t], l, NULL);
+        check_chain(&chains[k], types[t], l, device_open());
+      }
 }
 
 /* ---- random batches ---- */
@@ -243,7 +248,8 @@ static void nothing_valid_counts_as_0(void **state) {
 }
 
 static void reference_lets_infinities_through(void **state) {
-  for (int reference = 0; reference < 2; reference++) {
+  for (int way = 0; way < 4; way++) {
+    const bool reference = way % 2;
     tchc_scope *s = NULL;
     tchc_tensor *leaf = NULL, *total = NULL, *sums = NULL, *grad = NULL;
     float got[3];
@@ -252,7 +258,7 @@ static void reference_lets_infinities_through(void **state) {
     tchc_tensor *x = host_tensor((float[]){0, 1e6f, 0}, DIMS(1, 3, 1, 1), TCHC_F32);
     const ls_batch b = {.target = host_tensor((float[]){0, 1, 0}, DIMS(1, 3, 1, 1), TCHC_F32),
                         .mask = host_tensor((uint8_t[]){0}, DIMS(1, 1, 1, 1), TCHC_U8),
-                        .weight = host_tensor((float[]){1}, DIMS(1), TCHC_F32), .reference = reference != 0};
+                        .weight = host_tensor((float[]){1}, DIMS(1), TCHC_F32), .reference = reference, .cuda = way / 2 ? device_open() : NULL};
     check_ok(tchc_leaf(x, &leaf));
     ls_batch with = b;
     with.decoded = leaf;
@@ -280,6 +286,32 @@ static void without_a_graph_only_values(void **state) {
   assert_false(tchc_requires_grad(total));
   tchc_scope_close(&s);
   images_free(&m);
+}
+
+/* The kernels' way gives what the host's gives. */
+static void kernels_scale_and_refer_too(void **state) {
+  (void)state;
+  for (int k = 0; k < CHAINS; k++) {
+    images m = images_make(2, &chains[k], 0.7);
+    float sums[2][2], grad[2][2 * 3 * PIXELS];
+    for (int device = 0; device < 2; device++) {
+      tchc_scope *s = NULL;
+      tchc_tensor *leaf = NULL, *total = NULL, *each = NULL, *factor = NULL, *g = NULL;
+      check_ok(tchc_scope_open(&s));
+      ls_batch b = images_part(&m, &chains[k], 0, 2, TCHC_F32, &leaf);
+      b.cuda = device ? device_open() : NULL;
+      check_ok(ls_find(chains[k].loss)->apply(&b, &total, &each));
+      check_ok(tchc_full(NULL, 0, -3, TCHC_F32, TCHC_CPU_DEVICE, &factor));
+      check_ok(tchc_backward(total, factor));
+      check_ok(tchc_grad(leaf, &g));
+      to_floats(each, sums[device], 2);
+      to_floats(g, grad[device], 2 * 3 * PIXELS);
+      tchc_scope_close(&s);
+    }
+    golden_near_f32("sums", sums[1], sums[0], 2, 1e-6, 0);
+    golden_near_f32("grad", grad[1], grad[0], 2 * 3 * PIXELS, 1e-5, 0);
+    images_free(&m);
+  }
 }
 
 static void wrong_shapes_are_named(void **state) {
@@ -330,6 +362,7 @@ int main(void) {
       LIVE_TEST(nothing_valid_counts_as_0),
       LIVE_TEST(reference_lets_infinities_through),
       LIVE_TEST(without_a_graph_only_values),
+      LIVE_TEST(kernels_scale_and_refer_too),
       LIVE_TEST(wrong_shapes_are_named),
       LIVE_TEST(every_loss_is_found_by_its_name),
   };

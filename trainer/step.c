@@ -216,7 +216,8 @@ static int decode_part(tr_stepper *s, const micro *m, const tchc_tensor *z, int 
   TRY(tchc_narrow(m->target, 0, at, n, &target));
   TRY(tchc_narrow(m->mask, 0, at, n, &mask));
   TRY(tchc_narrow(m->weight, 0, at, n, &weight));
-  const ls_batch batch = {image, target, mask, weight, s->o.reference_loss};
+  const ls_batch batch = {
+      .decoded = image, .target = target, .mask = mask, .weight = weight, .reference = s->o.reference_loss};
   TRY(s->o.loss->apply(&batch, &total, &sums));
   TRY(tchc_backward(total, NULL));
   TRY(tchc_narrow(s->sums, 0, m->first + at, n, &place));
