@@ -65,11 +65,13 @@ static int store(const cli_option *o, const char *value, void *args) {
   case CLI_FLAG: *(bool *)field = true; break;
   case CLI_TEXT: *(const char **)field = value ? value : o->implied; break;
   case CLI_LIST: TRY(append(field, value)); break;
-  case CLI_COUNT: {
+  case CLI_COUNT:
+  case CLI_NUMBER: {
+    const long long least = o->kind == CLI_COUNT;
     errno = 0;
     const long long n = strtoll(value, &end, 10);
-    NEED(!errno && end != value && !*end && n >= 1, E_CONFIG, "--%s: wanted a number of at least 1, found '%s'", o->name,
-         value);
+    NEED(!errno && end != value && !*end && n >= least, E_CONFIG, "--%s: wanted a number of at least %lld, found '%s'",
+         o->name, least, value);
     *(int64_t *)field = n;
   }
   }
@@ -107,6 +109,11 @@ static int refuse(const cli_command *c, int id, char **argv) {
 static int take_operand(const cli_command *c, int argc, char **argv, void *args) {
   int st = OK;
 
+  if (!c->operand) {
+    NEED(optind == argc, E_CONFIG, "%s: found '%s', but it takes options alone; see 'e2eft %s --help'", c->name,
+         argv[optind], c->name);
+    goto out;
+  }
   NEED(optind < argc, E_CONFIG, "%s: %s is missing; see 'e2eft %s --help'", c->name, c->operand, c->name);
   NEED(optind + 1 == argc, E_CONFIG, "%s: one %s is wanted, found '%s' after '%s'", c->name, c->operand,
        argv[optind + 1], argv[optind]);
@@ -162,7 +169,8 @@ static void print_option(const cli_option *o, FILE *f) {
 }
 
 void cli_print_help(const cli_command *c, FILE *f) {
-  fprintf(f, "usage: e2eft %s %s [options]\n%s\n\noptions:\n", c->name, c->operand, c->summary);
+  fprintf(f, "usage: e2eft %s %s%s[options]\n%s\n\noptions:\n", c->name, c->operand ? c->operand : "",
+          c->operand ? " " : "", c->summary);
   for (const cli_option *o = c->options; o->name; o++) print_option(o, f);
   fprintf(f, "  -h, --help                 this text\n");
   if (*c->details) fprintf(f, "\n%s\n", c->details);

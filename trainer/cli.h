@@ -10,9 +10,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-typedef enum { CLI_FLAG, CLI_TEXT, CLI_COUNT, CLI_LIST } cli_kind;
+typedef enum { CLI_FLAG, CLI_TEXT, CLI_COUNT, CLI_NUMBER, CLI_LIST } cli_kind;
 
-/* CLI_FLAG fills a bool, CLI_TEXT a const char *, CLI_COUNT an int64_t >= 1, CLI_LIST a cli_list. */
+/* CLI_FLAG fills a bool, CLI_TEXT a const char *, CLI_COUNT an int64_t >= 1, CLI_NUMBER one >= 0, CLI_LIST a cli_list. */
 typedef struct cli_option {
   const char *name;    /* long name; NULL ends a table */
   char letter;         /* 0: none */
@@ -28,7 +28,7 @@ typedef struct cli_list { const char **at; size_t n; } cli_list;
 
 typedef struct cli_command {
   const char *name;
-  const char *operand;          /* the one operand's name, "CONFIG" */
+  const char *operand;          /* the one operand's name, "CONFIG"; NULL: it takes none */
   size_t operand_offset;        /* its const char * in the arguments */
   const cli_option *options;
   const char *summary;          /* one line */

@@ -7,6 +7,7 @@ extern "C" {
 #endif
 extern const cli_command tr_train_command;
 extern const cli_command tr_inspect_command;
+extern const cli_command tr_synth_command;
 #ifdef __cplusplus
 }
 #endif
