@@ -179,6 +179,10 @@ static int apply_override(loader *l, const char *text) {
     cf_report(&l->errors, place, NULL, "wants key=value, such as optim.lr=1e-5");
     goto out;
   }
+  if (strncmp(text, "base=", 5) == 0) {
+    cf_report(&l->errors, place, "base", "belongs in a config file; it is read before overrides");
+    goto out;
+  }
   const char *name = cf_arena_format(l->a, "%.*s", (int)(equals - text), text);
   const char *rest = cf_arena_format(l->a, "%s", equals + 1);
   NEED(name && rest, E_NOMEM, "no memory");

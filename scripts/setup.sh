@@ -73,6 +73,7 @@ build() {
   jobs=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
   mkdir -p build
   say "building $1 ($log)"
+  export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$PWD} CCACHE_NOHASHDIR=1 # a second clone finds the first one's objects
   has_libtorch || say "libtorch: taken from python3's torch 2.11, or fetched (530 MB) into build/deps"
   { cmake --preset "$1" && cmake --build --preset "$1" --parallel "$jobs" ${2:+--target "$2"}; } >"$log" 2>&1 || {
     cat "$log" >&2

@@ -179,6 +179,7 @@ static void test_overrides(void **state) {
   config_fails(state, DATA_LINES, "optim..lr=3", "-s optim..lr=3: wants key=value, such as optim.lr=1e-5");
   config_fails(state, DATA_LINES, "data.4.root=/x", "-s data.4.root=/x: data.4.root: beyond the list, which holds 1");
   config_fails(state, DATA_LINES, "optim.betas=[0.9", "-s optim.betas=[0.9: not YAML: did not find expected ',' or ']', while parsing a flow sequence");
+  config_fails(state, DATA_LINES, "base=x.yaml", "-s base=x.yaml: base: belongs in a config file; it is read before overrides");
   config_fails(state, DATA_LINES, "optim.lr.x=1", "-s optim.lr.x=1: optim.lr: wants a number, found a section");
   config_fails(state, "data: [{kind: batches, root: /d}]\n", "data.0.flip=0",
                "-s data.0.flip=0: data.0.flip: does not apply to kind batches, whose groups are used as stored");

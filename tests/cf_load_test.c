@@ -128,6 +128,14 @@ static void test_overrides(void **state) {
   cf_free(&c);
 }
 
+static void test_line_ends_and_byte_order_mark(void **state) {
+  cf_config *c = config_load(state, "\xef\xbb\xbfoptim:\r\n  lr: 3e-4\r\n\r\ndata:\r\n- root: /d\r\n", NULL, NULL, NULL);
+
+  assert_true(c->optim.lr == 3e-4);
+  assert_string_equal(c->data[0].root, "/d");
+  cf_free(&c);
+}
+
 static void test_relative_config_path(void **state) {
   char before[IO_PATH_MAX];
   cf_config *c = NULL;
@@ -186,7 +194,7 @@ static void test_every_byte_changed(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_defaults),  TEST(test_ways_to_write_numbers), TEST(test_every_type),        TEST(test_null_and_empty_sections), TEST(test_base),
-      TEST(test_overrides), TEST(test_relative_config_path),  TEST(test_cut_at_every_byte), TEST(test_every_byte_changed),
+      TEST(test_overrides), TEST(test_relative_config_path), TEST(test_line_ends_and_byte_order_mark),  TEST(test_cut_at_every_byte), TEST(test_every_byte_changed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
