@@ -13,13 +13,13 @@ static const char *tdiff;
 
 static void see(const md_probe *probe, const char *prefix, const char *name, const float *v, int64_t n) {
   tchc_tensor *t = from_floats(v, &n, 1);
-  CALL(md_probe_see(probe, prefix, name, t));
+  check_ok(md_probe_see(probe, prefix, name, t));
   tchc_free(&t);
 }
 
 static void test_no_probe(void **state) {
   (void)state;
-  CALL(md_probe_see(NULL, "a", "b", NULL));
+  check_ok(md_probe_see(NULL, "a", "b", NULL));
 }
 
 static void test_dump(void **state) {
@@ -34,11 +34,11 @@ static void test_dump(void **state) {
   check_ok(md_dump_init(&d, tmpdir_at(state, "deep/er"), &probe));
   see(&probe, "a.0", "b", v, 6);
   see(&probe, "a.0", NULL, v, 3);
-  CALL(tchc_from_host(v, DIMS(2, 3), TCHC_F32, TCHC_CPU_DEVICE, &t)); /* strided, and of another type */
-  CALL(tchc_transpose(t, 0, 1, &turned));
+  check_ok(tchc_from_host(v, DIMS(2, 3), TCHC_F32, TCHC_CPU_DEVICE, &t)); /* strided, and of another type */
+  check_ok(tchc_transpose(t, 0, 1, &turned));
   tchc_free(&t);
-  CALL(tchc_to_type(turned, TCHC_BF16, &t));
-  CALL(md_probe_see(&probe, NULL, "c", t));
+  check_ok(tchc_to_type(turned, TCHC_BF16, &t));
+  check_ok(md_probe_see(&probe, NULL, "c", t));
   tchc_free(&t);
   tchc_free(&turned);
   assert_int_equal(d.n, 3);

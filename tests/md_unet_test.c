@@ -30,12 +30,12 @@ typedef struct pass {
 static pass run_case(unet_model *m, const st_file *g) {
   tchc_tensor *sample, *text;
   pass p = {NULL, NULL, NULL};
-  CALL(tchc_leaf(golden_tensor(g, "sample"), &sample));
-  CALL(tchc_leaf(golden_tensor(g, "encoder_hidden_states"), &text));
-  CALL(md_unet_forward(m->net, sample, golden_tensor(g, "timestep"), text, NULL, &p.out));
-  CALL(tchc_backward(p.out, golden_tensor(g, "grad_out")));
-  CALL(tchc_grad(sample, &p.grad_sample));
-  CALL(tchc_grad(text, &p.grad_text));
+  check_ok(tchc_leaf(golden_tensor(g, "sample"), &sample));
+  check_ok(tchc_leaf(golden_tensor(g, "encoder_hidden_states"), &text));
+  check_ok(md_unet_forward(m->net, sample, golden_tensor(g, "timestep"), text, NULL, &p.out));
+  check_ok(tchc_backward(p.out, golden_tensor(g, "grad_out")));
+  check_ok(tchc_grad(sample, &p.grad_sample));
+  check_ok(tchc_grad(text, &p.grad_text));
   return p;
 }
 
@@ -48,7 +48,7 @@ static void check_gradients(const unet_model *m, const st_file *g) {
     const md_param *p = md_params_at(m->p, i);
     tchc_tensor *grad;
     char key[512];
-    CALL(tchc_grad(md_params_tensor(m->p, i), &grad));
+    check_ok(tchc_grad(md_params_tensor(m->p, i), &grad));
     float *v = malloc((size_t)p->numel * sizeof *v);
     to_floats(grad, v, p->numel);
     double norm = 0;
@@ -65,7 +65,7 @@ static void check_gradients(const unet_model *m, const st_file *g) {
 
 static void check_case(const char *model, const char *name) {
   tchc_scope *s = NULL;
-  CALL(tchc_scope_open(&s));
+  check_ok(tchc_scope_open(&s));
   st_file *g = nets(model, name);
   unet_model m = unet_open(model_dir(model), TCHC_F32);
   unet_train(&m);
@@ -118,12 +118,12 @@ static void test_golden_activations(void **state) {
   for (int i = 0; i < 2; i++) {
     tchc_scope *s = NULL;
     tchc_tensor *out;
-    CALL(tchc_scope_open(&s));
+    check_ok(tchc_scope_open(&s));
     st_file *g = nets(models[i], "unet_activations");
     unet_model m = unet_open(model_dir(models[i]), TCHC_F32);
     seen acts = {.golden = g};
     const md_probe probe = {.ctx = &acts, .see = compare_activation};
-    CALL(md_unet_forward(m.net, golden_tensor(g, "sample"), golden_tensor(g, "timestep"),
+    check_ok(md_unet_forward(m.net, golden_tensor(g, "sample"), golden_tensor(g, "timestep"),
                          golden_tensor(g, "encoder_hidden_states"), &probe, &out));
     golden_tensor_near(out, g, "out", FORWARD_REL);
     /* every block there is, and every layer of the transformer but its two dropouts that do nothing */
@@ -142,8 +142,8 @@ enum { OUT_A = 2 * 4 * 8 * 12 }; /* elements of case a's output */
 /* Case a's output and all gradients, as bits. */
 static void run_bits(unet_model *m, const st_file *g, float *out, float *grads) {
   tchc_scope *s = NULL;
-  CALL(tchc_scope_open(&s));
-  CALL(tchc_zero_(m->grads));
+  check_ok(tchc_scope_open(&s));
+  check_ok(tchc_zero_(m->grads));
   to_floats(run_case(m, g).out, out, OUT_A);
   to_floats(m->grads, grads, md_params_numel(m->p));
   tchc_scope_close(&s);
@@ -183,25 +183,25 @@ static void test_without_a_graph(void **state) {
   int calls = 0;
   const md_probe probe = {&calls, count_call};
   (void)state;
-  CALL(tchc_scope_open(&s));
+  check_ok(tchc_scope_open(&s));
   st_file *g = nets("tiny-sd2", "unet_a");
   unet_model m = unet_open(model_dir("tiny-sd2"), TCHC_F32);
   unet_train(&m);
   sample = golden_tensor(g, "sample"), time = golden_tensor(g, "timestep"), text = golden_tensor(g, "encoder_hidden_states");
-  CALL(tchc_narrow(text, 0, 0, 1, &one_text));
-  CALL(tchc_cat((const tchc_tensor *const[]){one_text, one_text}, 2, 0, &wide));
-  CALL(tchc_narrow(time, 0, 0, 1, &one_time));
-  CALL(md_unet_forward(m.net, sample, time, wide, NULL, &first));
+  check_ok(tchc_narrow(text, 0, 0, 1, &one_text));
+  check_ok(tchc_cat((const tchc_tensor *const[]){one_text, one_text}, 2, 0, &wide));
+  check_ok(tchc_narrow(time, 0, 0, 1, &one_time));
+  check_ok(md_unet_forward(m.net, sample, time, wide, NULL, &first));
   assert_true(tchc_requires_grad(first));
   to_floats(first, a, OUT_A);
   md_unet_set_recompute(m.net, true);
   const bool was = tchc_grad_mode(false);
-  CALL(md_unet_forward(m.net, sample, one_time, one_text, NULL, &out));
+  check_ok(md_unet_forward(m.net, sample, one_time, one_text, NULL, &out));
   assert_false(tchc_requires_grad(out));
   to_floats(out, b, OUT_A);
   assert_memory_equal(a, b, sizeof a);
   tchc_grad_mode(was);
-  CALL(md_unet_forward(m.net, sample, one_time, one_text, &probe, &out));
+  check_ok(md_unet_forward(m.net, sample, one_time, one_text, &probe, &out));
   to_floats(out, b, OUT_A);
   assert_memory_equal(a, b, sizeof a);
   assert_int_equal(calls, 386);
@@ -222,19 +222,19 @@ static void test_handles_after_a_failure(void **state) {
   tchc_scope *s = NULL;
   tchc_tensor *out = NULL;
   (void)state;
-  CALL(tchc_scope_open(&s));
+  check_ok(tchc_scope_open(&s));
   st_file *g = nets("tiny-sd2", "unet_b");
   unet_model m = unet_open(model_dir("tiny-sd2"), TCHC_F32);
   tchc_tensor *sample = golden_tensor(g, "sample"), *time = golden_tensor(g, "timestep"), *text = golden_tensor(g, "encoder_hidden_states");
   for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
     const md_probe probe = {places[i], stop_at};
     const int64_t before = tchc_live();
-    REFUSED(E_FAIL, places[i], md_unet_forward(m.net, sample, time, text, &probe, &out));
+    check_fails(E_FAIL, places[i], md_unet_forward(m.net, sample, time, text, &probe, &out));
     assert_null(out);
     assert_int_equal(tchc_live(), before);
   }
   const int64_t before = tchc_live();
-  CALL(md_unet_forward(m.net, sample, time, text, NULL, &out));
+  check_ok(md_unet_forward(m.net, sample, time, text, NULL, &out));
   assert_int_equal(tchc_live(), before + 1);
   unet_close(&m);
   st_close(&g);
@@ -245,7 +245,7 @@ static void test_bf16(void **state) {
   (void)state;
   for (int i = 0; i < 2; i++) {
     tchc_scope *s = NULL;
-    CALL(tchc_scope_open(&s));
+    check_ok(tchc_scope_open(&s));
     st_file *g = nets(models[i], "unet_a");
     unet_model m = unet_open(model_dir(models[i]), TCHC_BF16);
     unet_train(&m); /* fp32 sums of bf16 gradients */
@@ -265,22 +265,22 @@ static void test_bad_inputs(void **state) {
   tchc_scope *s = NULL;
   tchc_tensor *sample, *time, *text, *bad, *out;
   (void)state;
-  CALL(tchc_scope_open(&s));
+  check_ok(tchc_scope_open(&s));
   unet_model m = unet_open(model_dir("tiny-sd2"), TCHC_F32);
-  CALL(tchc_full(DIMS(2, 4, 3, 5), 0, TCHC_F32, TCHC_CPU_DEVICE, &sample));
-  CALL(tchc_full(DIMS(1), 999, TCHC_I64, TCHC_CPU_DEVICE, &time));
-  CALL(tchc_full(DIMS(1, 2, 32), 0, TCHC_F32, TCHC_CPU_DEVICE, &text));
-  CALL(md_unet_forward(m.net, sample, time, text, NULL, &out));
-  CALL(tchc_full(DIMS(2, 8, 3, 5), 0, TCHC_F32, TCHC_CPU_DEVICE, &bad));
-  REFUSED(E_SHAPE, "unet: sample: wanted [B,4,h,w], found [2,8,3,5]", md_unet_forward(m.net, bad, time, text, NULL, &out));
-  CALL(tchc_full(DIMS(2, 4, 0, 5), 0, TCHC_F32, TCHC_CPU_DEVICE, &bad));
-  REFUSED(E_SHAPE, "unet: sample", md_unet_forward(m.net, bad, time, text, NULL, &out));
-  CALL(tchc_full(DIMS(3), 0, TCHC_I64, TCHC_CPU_DEVICE, &bad));
-  REFUSED(E_SHAPE, "unet: timesteps: wanted [2] or [1], found [3]", md_unet_forward(m.net, sample, bad, text, NULL, &out));
-  CALL(tchc_full(DIMS(1, 2, 31), 0, TCHC_F32, TCHC_CPU_DEVICE, &bad));
-  REFUSED(E_SHAPE, "unet: text: wanted [2 or 1,T,32], found [1,2,31]", md_unet_forward(m.net, sample, time, bad, NULL, &out));
-  CALL(tchc_full(DIMS(3, 2, 32), 0, TCHC_F32, TCHC_CPU_DEVICE, &bad));
-  REFUSED(E_SHAPE, "unet: text", md_unet_forward(m.net, sample, time, bad, NULL, &out));
+  check_ok(tchc_full(DIMS(2, 4, 3, 5), 0, TCHC_F32, TCHC_CPU_DEVICE, &sample));
+  check_ok(tchc_full(DIMS(1), 999, TCHC_I64, TCHC_CPU_DEVICE, &time));
+  check_ok(tchc_full(DIMS(1, 2, 32), 0, TCHC_F32, TCHC_CPU_DEVICE, &text));
+  check_ok(md_unet_forward(m.net, sample, time, text, NULL, &out));
+  check_ok(tchc_full(DIMS(2, 8, 3, 5), 0, TCHC_F32, TCHC_CPU_DEVICE, &bad));
+  check_fails(E_SHAPE, "unet: sample: wanted [B,4,h,w], found [2,8,3,5]", md_unet_forward(m.net, bad, time, text, NULL, &out));
+  check_ok(tchc_full(DIMS(2, 4, 0, 5), 0, TCHC_F32, TCHC_CPU_DEVICE, &bad));
+  check_fails(E_SHAPE, "unet: sample", md_unet_forward(m.net, bad, time, text, NULL, &out));
+  check_ok(tchc_full(DIMS(3), 0, TCHC_I64, TCHC_CPU_DEVICE, &bad));
+  check_fails(E_SHAPE, "unet: timesteps: wanted [2] or [1], found [3]", md_unet_forward(m.net, sample, bad, text, NULL, &out));
+  check_ok(tchc_full(DIMS(1, 2, 31), 0, TCHC_F32, TCHC_CPU_DEVICE, &bad));
+  check_fails(E_SHAPE, "unet: text: wanted [2 or 1,T,32], found [1,2,31]", md_unet_forward(m.net, sample, time, bad, NULL, &out));
+  check_ok(tchc_full(DIMS(3, 2, 32), 0, TCHC_F32, TCHC_CPU_DEVICE, &bad));
+  check_fails(E_SHAPE, "unet: text", md_unet_forward(m.net, sample, time, bad, NULL, &out));
   unet_close(&m);
   tchc_scope_close(&s);
 }
@@ -293,10 +293,10 @@ static void test_binding_checks_shapes(void **state) {
   unet_model m = unet_open(model_dir("tiny-sd2"), TCHC_F32);
   c = m.cfg;
   c.in_channels = 8;
-  REFUSED(E_SHAPE, "conv_in.weight: wanted [8,8,3,3], found [8,4,3,3]", md_unet_create(&c, m.p, &u));
+  check_fails(E_SHAPE, "conv_in.weight: wanted [8,8,3,3], found [8,4,3,3]", md_unet_create(&c, m.p, &u));
   c = m.cfg;
   c.layers_per_block[0] = 3;
-  REFUSED(E_FAIL, "down_blocks.0.attentions.2.norm.weight: not among the parameters", md_unet_create(&c, m.p, &u));
+  check_fails(E_FAIL, "down_blocks.0.attentions.2.norm.weight: not among the parameters", md_unet_create(&c, m.p, &u));
   assert_null(u);
   unet_close(&m);
 }
@@ -307,14 +307,14 @@ static void test_one_cell(void **state) {
   tchc_scope *s = NULL;
   tchc_tensor *sample, *time, *text, *out;
   (void)state;
-  CALL(tchc_scope_open(&s));
+  check_ok(tchc_scope_open(&s));
   unet_model m = unet_open(model_dir("tiny-sd2"), TCHC_F32);
-  CALL(tchc_full(DIMS(1), 999, TCHC_I64, TCHC_CPU_DEVICE, &time));
-  CALL(tchc_full(DIMS(1, 1, 32), 0.1, TCHC_F32, TCHC_CPU_DEVICE, &text));
+  check_ok(tchc_full(DIMS(1), 999, TCHC_I64, TCHC_CPU_DEVICE, &time));
+  check_ok(tchc_full(DIMS(1, 1, 32), 0.1, TCHC_F32, TCHC_CPU_DEVICE, &text));
   for (int64_t h = 1; h < 4; h++)
     for (int64_t w = 1; w < 4; w++) {
-      CALL(tchc_full(DIMS(1, 4, h, w), 0.3, TCHC_F32, TCHC_CPU_DEVICE, &sample));
-      CALL(md_unet_forward(m.net, sample, time, text, NULL, &out));
+      check_ok(tchc_full(DIMS(1, 4, h, w), 0.3, TCHC_F32, TCHC_CPU_DEVICE, &sample));
+      check_ok(md_unet_forward(m.net, sample, time, text, NULL, &out));
       assert_true(tchc_size(out, 1) == 4 && tchc_size(out, 2) == h && tchc_size(out, 3) == w);
     }
   unet_close(&m);

@@ -25,24 +25,24 @@ static st_file *nets(const char *model, const char *what) {
 /* Decoded image of g's z, as the trainer asks for it (z / scaling_factor), and the gradient to z. */
 static tchc_tensor *decode(vae_model *m, const st_file *g, tchc_tensor **grad_z) {
   tchc_tensor *z, *unscaled, *image;
-  CALL(tchc_leaf(golden_tensor(g, "z"), &z));
-  CALL(tchc_affine(z, 1 / m->cfg.scaling_factor, 0, &unscaled));
-  CALL(md_vae_decode(m->net, unscaled, NULL, &image));
-  CALL(tchc_backward(image, golden_tensor(g, "grad_decoded")));
-  CALL(tchc_grad(z, grad_z));
+  check_ok(tchc_leaf(golden_tensor(g, "z"), &z));
+  check_ok(tchc_affine(z, 1 / m->cfg.scaling_factor, 0, &unscaled));
+  check_ok(md_vae_decode(m->net, unscaled, NULL, &image));
+  check_ok(tchc_backward(image, golden_tensor(g, "grad_decoded")));
+  check_ok(tchc_grad(z, grad_z));
   return image;
 }
 
 static void check_case(const char *model, const char *name) {
   tchc_scope *s = NULL;
   tchc_tensor *moments, *latent, *grad_z;
-  CALL(tchc_scope_open(&s));
+  check_ok(tchc_scope_open(&s));
   st_file *g = nets(model, name);
   vae_model m = open_model(model, TCHC_F32);
 
-  CALL(md_vae_encode(m.net, golden_tensor(g, "image"), NULL, &moments));
+  check_ok(md_vae_encode(m.net, golden_tensor(g, "image"), NULL, &moments));
   golden_tensor_near(moments, g, "moments", FORWARD_REL);
-  CALL(md_vae_latent(m.net, golden_tensor(g, "image"), &latent));
+  check_ok(md_vae_latent(m.net, golden_tensor(g, "image"), &latent));
   golden_tensor_near(latent, g, "latent", FORWARD_REL);
   assert_false(tchc_requires_grad(latent));
   golden_tensor_near(decode(&m, g, &grad_z), g, "decoded", FORWARD_REL);
@@ -78,17 +78,17 @@ static void test_golden_activations(void **state) {
   for (int i = 0; i < 2; i++) {
     tchc_scope *s = NULL;
     tchc_tensor *unscaled, *image, *moments;
-    CALL(tchc_scope_open(&s));
+    check_ok(tchc_scope_open(&s));
     st_file *g = nets(models[i], "vae_activations");
     vae_model m = open_model(models[i], TCHC_F32);
     seen acts = {.golden = g};
     const md_probe probe = {.ctx = &acts, .see = compare_activation};
     int stored = 0;
 
-    CALL(tchc_affine(golden_tensor(g, "z"), 1 / m.cfg.scaling_factor, 0, &unscaled));
-    CALL(md_vae_decode(m.net, unscaled, &probe, &image));
+    check_ok(tchc_affine(golden_tensor(g, "z"), 1 / m.cfg.scaling_factor, 0, &unscaled));
+    check_ok(md_vae_decode(m.net, unscaled, &probe, &image));
     golden_tensor_near(image, g, "decoded", FORWARD_REL);
-    CALL(md_vae_encode(m.net, golden_tensor(g, "image"), &probe, &moments));
+    check_ok(md_vae_encode(m.net, golden_tensor(g, "image"), &probe, &moments));
     for (size_t k = 0; k < st_count(g); k++) stored += strncmp(st_at(g, k)->name, "act.", 4) == 0;
     assert_int_equal(acts.n, stored - 1); /* all but to_out.1, a dropout that does nothing */
     vae_close(&m);
@@ -103,14 +103,14 @@ static void test_latents_do_not_depend_on_the_batch(void **state) {
   tchc_tensor *image, *one, *both, *alone, *second;
   float a[4 * 8 * 12], b[4 * 8 * 12];
   (void)state;
-  CALL(tchc_scope_open(&s));
+  check_ok(tchc_scope_open(&s));
   st_file *g = nets("tiny-sd2", "vae0");
   vae_model m = open_model("tiny-sd2", TCHC_F32);
   image = golden_tensor(g, "image");
-  CALL(tchc_narrow(image, 0, 1, 1, &one));
-  CALL(md_vae_latent(m.net, image, &both));
-  CALL(md_vae_latent(m.net, one, &alone));
-  CALL(tchc_narrow(both, 0, 1, 1, &second));
+  check_ok(tchc_narrow(image, 0, 1, 1, &one));
+  check_ok(md_vae_latent(m.net, image, &both));
+  check_ok(md_vae_latent(m.net, one, &alone));
+  check_ok(tchc_narrow(both, 0, 1, 1, &second));
   to_floats(alone, a, 4 * 8 * 12);
   to_floats(second, b, 4 * 8 * 12);
   assert_memory_equal(a, b, sizeof a);
@@ -124,7 +124,7 @@ static void test_recomputing_changes_no_bit(void **state) {
   tchc_tensor *grad[2], *image[2];
   float g[2][2 * 4 * 8 * 12], y[2][2 * 3 * 64 * 96];
   (void)state;
-  CALL(tchc_scope_open(&s));
+  check_ok(tchc_scope_open(&s));
   st_file *f = nets("tiny-sd2", "vae0");
   vae_model m = open_model("tiny-sd2", TCHC_F32);
   for (int i = 0; i < 2; i++) {
@@ -136,7 +136,7 @@ static void test_recomputing_changes_no_bit(void **state) {
   assert_memory_equal(g[0], g[1], sizeof g[0]);
   assert_memory_equal(y[0], y[1], sizeof y[0]);
   /* nothing asks for a gradient: no graph, recomputing or not */
-  CALL(md_vae_decode(m.net, golden_tensor(f, "z"), NULL, &image[0]));
+  check_ok(md_vae_decode(m.net, golden_tensor(f, "z"), NULL, &image[0]));
   assert_false(tchc_requires_grad(image[0]));
   vae_close(&m);
   st_close(&f);
@@ -147,7 +147,7 @@ static void test_bf16(void **state) {
   tchc_scope *s = NULL;
   tchc_tensor *image;
   (void)state;
-  CALL(tchc_scope_open(&s));
+  check_ok(tchc_scope_open(&s));
   st_file *g = nets("tiny-sd2", "vae0");
   vae_model m = open_model("tiny-sd2", TCHC_BF16);
   tchc_tensor *grad_z;
@@ -165,17 +165,17 @@ static void test_bad_shapes(void **state) {
   tchc_scope *s = NULL;
   tchc_tensor *t, *out;
   (void)state;
-  CALL(tchc_scope_open(&s));
+  check_ok(tchc_scope_open(&s));
   vae_model m = open_model("tiny-sd2", TCHC_F32);
-  CALL(tchc_full(DIMS(1, 3, 64, 60), 0, TCHC_F32, TCHC_CPU_DEVICE, &t));
-  REFUSED(E_SHAPE, "vae: image: wanted [B,3,H,W], H and W multiples of 8, found [1,3,64,60]", md_vae_encode(m.net, t, NULL, &out));
-  REFUSED(E_SHAPE, "multiples of 8", md_vae_latent(m.net, t, &out));
-  CALL(tchc_full(DIMS(3, 64, 64), 0, TCHC_F32, TCHC_CPU_DEVICE, &t));
-  REFUSED(E_SHAPE, "vae: image: wanted [B,3,H,W]", md_vae_latent(m.net, t, &out));
-  CALL(tchc_full(DIMS(1, 3, 8, 8), 0, TCHC_F32, TCHC_CPU_DEVICE, &t));
-  REFUSED(E_SHAPE, "vae: latent: wanted [B,4,h,w], found [1,3,8,8]", md_vae_decode(m.net, t, NULL, &out));
-  CALL(tchc_full(DIMS(0, 4, 8, 8), 0, TCHC_F32, TCHC_CPU_DEVICE, &t));
-  REFUSED(E_SHAPE, "vae: latent", md_vae_decode(m.net, t, NULL, &out));
+  check_ok(tchc_full(DIMS(1, 3, 64, 60), 0, TCHC_F32, TCHC_CPU_DEVICE, &t));
+  check_fails(E_SHAPE, "vae: image: wanted [B,3,H,W], H and W multiples of 8, found [1,3,64,60]", md_vae_encode(m.net, t, NULL, &out));
+  check_fails(E_SHAPE, "multiples of 8", md_vae_latent(m.net, t, &out));
+  check_ok(tchc_full(DIMS(3, 64, 64), 0, TCHC_F32, TCHC_CPU_DEVICE, &t));
+  check_fails(E_SHAPE, "vae: image: wanted [B,3,H,W]", md_vae_latent(m.net, t, &out));
+  check_ok(tchc_full(DIMS(1, 3, 8, 8), 0, TCHC_F32, TCHC_CPU_DEVICE, &t));
+  check_fails(E_SHAPE, "vae: latent: wanted [B,4,h,w], found [1,3,8,8]", md_vae_decode(m.net, t, NULL, &out));
+  check_ok(tchc_full(DIMS(0, 4, 8, 8), 0, TCHC_F32, TCHC_CPU_DEVICE, &t));
+  check_fails(E_SHAPE, "vae: latent", md_vae_decode(m.net, t, NULL, &out));
   vae_close(&m);
   tchc_scope_close(&s);
 }

@@ -49,14 +49,14 @@ static void check_unet(const char *variant, const st_file *g) {
   tchc_tensor *sample, *text, *out, *grad;
 
   unet_train(&m);
-  CALL(tchc_leaf(golden_tensor(g, "unet.sample"), &sample));
-  CALL(tchc_leaf(golden_tensor(g, "unet.text"), &text));
-  CALL(md_unet_forward(m.net, sample, golden_tensor(g, "unet.timestep"), text, NULL, &out));
+  check_ok(tchc_leaf(golden_tensor(g, "unet.sample"), &sample));
+  check_ok(tchc_leaf(golden_tensor(g, "unet.text"), &text));
+  check_ok(md_unet_forward(m.net, sample, golden_tensor(g, "unet.timestep"), text, NULL, &out));
   golden_tensor_near(out, g, "unet.out", FORWARD_REL);
-  CALL(tchc_backward(out, golden_tensor(g, "unet.grad_out")));
-  CALL(tchc_grad(sample, &grad));
+  check_ok(tchc_backward(out, golden_tensor(g, "unet.grad_out")));
+  check_ok(tchc_grad(sample, &grad));
   golden_tensor_near(grad, g, "unet.grad_sample", GRAD_REL);
-  CALL(tchc_grad(text, &grad));
+  check_ok(tchc_grad(text, &grad));
   golden_tensor_near(grad, g, "unet.grad_text", GRAD_REL);
   check_grads(&m, g);
   unet_close(&m);
@@ -66,13 +66,13 @@ static void check_vae(const char *variant, const st_file *g) {
   vae_model m = vae_open(at(variant, "vae"), TCHC_F32);
   tchc_tensor *moments, *z, *image, *grad;
 
-  CALL(md_vae_encode(m.net, golden_tensor(g, "vae.image"), NULL, &moments));
+  check_ok(md_vae_encode(m.net, golden_tensor(g, "vae.image"), NULL, &moments));
   golden_tensor_near(moments, g, "vae.moments", FORWARD_REL);
-  CALL(tchc_leaf(golden_tensor(g, "vae.z"), &z));
-  CALL(md_vae_decode(m.net, z, NULL, &image));
+  check_ok(tchc_leaf(golden_tensor(g, "vae.z"), &z));
+  check_ok(md_vae_decode(m.net, z, NULL, &image));
   golden_tensor_near(image, g, "vae.decoded", FORWARD_REL);
-  CALL(tchc_backward(image, golden_tensor(g, "vae.grad_image")));
-  CALL(tchc_grad(z, &grad));
+  check_ok(tchc_backward(image, golden_tensor(g, "vae.grad_image")));
+  check_ok(tchc_grad(z, &grad));
   golden_tensor_near(grad, g, "vae.grad_z", GRAD_REL);
   vae_close(&m);
 }
@@ -82,14 +82,14 @@ static void check_clip(const char *variant, const st_file *g) {
   md_params *p = NULL;
   tchc_tensor *last, *empty;
 
-  CALL(md_clip_config_read(at(variant, "text_encoder"), &c));
-  CALL(md_params_create("text encoder", &p));
-  CALL(md_clip_declare(&c, p));
-  CALL(md_params_allocate(p, TCHC_F32, TCHC_CPU_DEVICE));
-  CALL(md_clip_load(&c, at(variant, "text_encoder"), p));
-  CALL(md_clip_forward(&c, p, golden_tensor(g, "clip.ids"), NULL, &last));
+  check_ok(md_clip_config_read(at(variant, "text_encoder"), &c));
+  check_ok(md_params_create("text encoder", &p));
+  check_ok(md_clip_declare(&c, p));
+  check_ok(md_params_allocate(p, TCHC_F32, TCHC_CPU_DEVICE));
+  check_ok(md_clip_load(&c, at(variant, "text_encoder"), p));
+  check_ok(md_clip_forward(&c, p, golden_tensor(g, "clip.ids"), NULL, &last));
   golden_tensor_near(last, g, "clip.last_hidden_state", FORWARD_REL);
-  CALL(md_clip_empty_prompt(at(variant, ""), true, &empty));
+  check_ok(md_clip_empty_prompt(at(variant, ""), true, &empty));
   golden_tensor_near(empty, g, "clip.empty", FORWARD_REL);
   md_params_destroy(&p);
 }
@@ -98,7 +98,7 @@ static void check_variant(const char *variant) {
   tchc_scope *s = NULL;
   st_file *g = NULL;
 
-  CALL(tchc_scope_open(&s));
+  check_ok(tchc_scope_open(&s));
   check_ok(st_open(at(variant, "expected.safetensors"), &g));
   check_unet(variant, g);
   if (st_find(g, "vae.image")) check_vae(variant, g);

@@ -11,10 +11,10 @@ static inline tchc_tensor *golden_tensor(const st_file *f, const char *name) {
   const st_tensor *t = golden_find(f, name);
   tchc_tensor *out = NULL;
   if (t->dtype == ST_I64) {
-    CALL(tchc_from_host(t->data, t->shape, t->ndim, TCHC_I64, TCHC_CPU_DEVICE, &out));
+    check_ok(tchc_from_host(t->data, t->shape, t->ndim, TCHC_I64, TCHC_CPU_DEVICE, &out));
   } else {
     float *v = golden_f32(f, name, NULL);
-    CALL(tchc_from_host(v, t->shape, t->ndim, TCHC_F32, TCHC_CPU_DEVICE, &out));
+    check_ok(tchc_from_host(v, t->shape, t->ndim, TCHC_F32, TCHC_CPU_DEVICE, &out));
     free(v);
   }
   return out;
@@ -50,20 +50,20 @@ typedef struct unet_model {
 
 static inline unet_model unet_open(const char *dir, tchc_dtype dt) {
   unet_model m = {.p = NULL};
-  CALL(md_unet_config_read(dir, &m.cfg, NULL));
-  CALL(md_params_create("unet", &m.p));
-  CALL(md_unet_declare(&m.cfg, m.p));
-  CALL(md_params_allocate(m.p, dt, TCHC_CPU_DEVICE));
-  CALL(md_unet_load(&m.cfg, dir, false, m.p));
-  CALL(md_unet_create(&m.cfg, m.p, &m.net));
+  check_ok(md_unet_config_read(dir, &m.cfg, NULL));
+  check_ok(md_params_create("unet", &m.p));
+  check_ok(md_unet_declare(&m.cfg, m.p));
+  check_ok(md_params_allocate(m.p, dt, TCHC_CPU_DEVICE));
+  check_ok(md_unet_load(&m.cfg, dir, false, m.p));
+  check_ok(md_unet_create(&m.cfg, m.p, &m.net));
   return m;
 }
 
 /* Zero gradients, collected from now on. */
 static inline void unet_train(unet_model *m) {
-  CALL(tchc_full((int64_t[]){md_params_numel(m->p)}, 1, 0, TCHC_F32, TCHC_CPU_DEVICE, &m->grads));
+  check_ok(tchc_full((int64_t[]){md_params_numel(m->p)}, 1, 0, TCHC_F32, TCHC_CPU_DEVICE, &m->grads));
   tchc_keep(m->grads);
-  CALL(md_params_train(m->p, m->grads));
+  check_ok(md_params_train(m->p, m->grads));
 }
 
 static inline void unet_close(unet_model *m) {
@@ -80,12 +80,12 @@ typedef struct vae_model {
 
 static inline vae_model vae_open(const char *dir, tchc_dtype dt) {
   vae_model m = {.p = NULL};
-  CALL(md_vae_config_read(dir, &m.cfg));
-  CALL(md_params_create("vae", &m.p));
-  CALL(md_vae_declare(&m.cfg, m.p));
-  CALL(md_params_allocate(m.p, dt, TCHC_CPU_DEVICE));
-  CALL(md_vae_load(&m.cfg, dir, m.p));
-  CALL(md_vae_create(&m.cfg, m.p, &m.net));
+  check_ok(md_vae_config_read(dir, &m.cfg));
+  check_ok(md_params_create("vae", &m.p));
+  check_ok(md_vae_declare(&m.cfg, m.p));
+  check_ok(md_params_allocate(m.p, dt, TCHC_CPU_DEVICE));
+  check_ok(md_vae_load(&m.cfg, dir, m.p));
+  check_ok(md_vae_create(&m.cfg, m.p, &m.net));
   return m;
 }
 
