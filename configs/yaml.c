@@ -267,7 +267,9 @@ static int parse_text(reader *r, cf_node **out) {
   NEED(broken, E_NOMEM, "%s: no memory", r->file);
   NEED(yaml_parser_initialize(&r->parser), E_NOMEM, "%s: no memory", r->file);
   yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
-  yaml_parser_set_input_string(&r->parser, (const unsigned char *)r->data, r->size);
+  /* libyaml counts a byte order mark as a column, which would put the first key out of line with the others */
+  const size_t mark = r->size >= 3 && !memcmp(r->data, "\xef\xbb\xbf", 3) ? 3 : 0;
+  yaml_parser_set_input_string(&r->parser, (const unsigned char *)r->data + mark, r->size - mark);
   st = parse_stream(r, out);
   if (st == E_CONFIG) {
     *out = broken;
