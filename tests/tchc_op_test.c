@@ -272,6 +272,19 @@ static void a_failure_without_a_message_gets_no_old_one(void **state) {
   assert_null(strstr(err_text(), "NULL"));
 }
 
+static int wordy_failure(void *ctx, tchc_call *call, tchc_tensor *const *in, int nin, tchc_tensor **out, int nout) {
+  (void)ctx, (void)call, (void)in, (void)nin, (void)out, (void)nout;
+  return err_set(E_DISK, __FILE__, __LINE__, "what is wrong\nand how to debug it");
+}
+
+static void messages_have_one_line(void **state) {
+  (void)state;
+  const tchc_op op = {"wordy", wordy_failure, wordy_failure, NULL};
+  tchc_tensor *r = NULL;
+  check_fails(E_DISK, "wordy forward: what is wrong", tchc_apply(&op, NULL, NULL, 0, &r, 1));
+  assert_null(strchr(err_text(), '\n'));
+}
+
 static void bad_arguments_end_the_context(void **state) {
   (void)state;
   options o = {0};
@@ -324,6 +337,7 @@ int main(void) {
       LIVE_TEST(backward_fails),
       LIVE_TEST(backward_gives_a_wrong_shape),
       LIVE_TEST(a_failure_without_a_message_gets_no_old_one),
+      LIVE_TEST(messages_have_one_line),
       LIVE_TEST(bad_arguments_end_the_context),
       LIVE_TEST(graph_outlives_the_handles),
   };

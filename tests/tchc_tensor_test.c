@@ -276,11 +276,10 @@ static void absurd_sizes(void **state) {
   assert_null(t);
 }
 
-static void messages_have_one_line(void **state) {
+static void messages_name_the_place(void **state) {
   (void)state;
   tchc_tensor *t = ramp(2, 3), *v = NULL;
-  assert_int_equal(tchc_reshape(t, DIMS(7), &v), E_SHAPE);
-  assert_null(strchr(err_text(), '\n'));
+  check_fails(E_SHAPE, "reshape [2,3] f32: ", tchc_reshape(t, DIMS(7), &v));
   assert_non_null(strstr(err_trail(), "tchc/tensor.cpp:"));
   tchc_free(&t);
 }
@@ -301,7 +300,7 @@ int main(void) {
       LIVE_TEST(views_share_memory),
       LIVE_TEST(views_out_of_range),
       LIVE_TEST(absurd_sizes),
-      LIVE_TEST(messages_have_one_line),
+      LIVE_TEST(messages_name_the_place),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
