@@ -33,6 +33,12 @@ c10::DeviceIndex cuda_index(tchc_device d) {
   return device.index();
 }
 
+// The device is asked for first: without CUDA torch has no allocator to hand out and calls that a bug.
+c10::DeviceAllocator *allocator_of(tchc_device d, c10::DeviceIndex *index) {
+  *index = cuda_index(d);
+  return at::getDeviceAllocator(at::kCUDA);
+}
+
 // The folder of the libtorch_cpu that this process runs on; "" when it cannot be told.
 std::string torch_folder() {
   char folder[PATH_MAX] = "";
@@ -169,7 +175,9 @@ int tchc_memory_stats(tchc_device d, tchc_memory *out) {
     need(out != nullptr, E_FAIL, "NULL result pointer");
     tchc_memory m = {};
     if (d.type != TCHC_CPU) {
-      const auto s = at::getDeviceAllocator(at::kCUDA)->getDeviceStats(cuda_index(d));
+      c10::DeviceIndex index;
+      c10::DeviceAllocator *const allocator = allocator_of(d, &index);
+      const auto s = allocator->getDeviceStats(index);
       const auto &a = s.allocated_bytes[0], &r = s.reserved_bytes[0];
       m = {a.current, a.peak, r.current, r.peak, s.num_ooms, s.num_alloc_retries};
     }
@@ -179,14 +187,19 @@ int tchc_memory_stats(tchc_device d, tchc_memory *out) {
 
 int tchc_memory_reset_peak(tchc_device d) {
   return guarded("memory_reset_peak", [&] {
-    if (d.type != TCHC_CPU) at::getDeviceAllocator(at::kCUDA)->resetPeakStats(cuda_index(d));
+    if (d.type == TCHC_CPU) return;
+    c10::DeviceIndex index;
+    c10::DeviceAllocator *const allocator = allocator_of(d, &index);
+    allocator->resetPeakStats(index);
   });
 }
 
 int tchc_memory_info(tchc_device d, int64_t *free_bytes, int64_t *total_bytes) {
   return guarded("memory_info", [&] {
     need(free_bytes && total_bytes, E_FAIL, "NULL result pointer");
-    const auto [available, total] = at::getDeviceAllocator(at::kCUDA)->getMemoryInfo(cuda_index(d));
+    c10::DeviceIndex index;
+    c10::DeviceAllocator *const allocator = allocator_of(d, &index);
+    const auto [available, total] = allocator->getMemoryInfo(index);
     *free_bytes = static_cast<int64_t>(available);
     *total_bytes = static_cast<int64_t>(total);
   });
@@ -195,16 +208,17 @@ int tchc_memory_info(tchc_device d, int64_t *free_bytes, int64_t *total_bytes) {
 int tchc_memory_empty_cache(tchc_device d) {
   return guarded("memory_empty_cache", [&] {
     if (d.type == TCHC_CPU) return;
-    cuda_index(d);
-    at::getDeviceAllocator(at::kCUDA)->emptyCache();
+    c10::DeviceIndex index;
+    allocator_of(d, &index)->emptyCache();
   });
 }
 
 int tchc_memory_cap(tchc_device d, int64_t bytes) {
   return guarded("memory_cap", [&] {
     need(bytes >= 0, E_DEVICE, "a negative number of bytes");
-    const int index = cuda_index(d);
-    const auto total = static_cast<double>(at::getDeviceAllocator(at::kCUDA)->getMemoryInfo(d.index).second);
+    c10::DeviceIndex index;
+    c10::DeviceAllocator *const allocator = allocator_of(d, &index);
+    const auto total = static_cast<double>(allocator->getMemoryInfo(index).second);
     const double fraction = static_cast<double>(bytes) / total;
     plugin().set_memory_fraction(bytes == 0 || fraction > 1 ? 1 : fraction, index);
   });

@@ -69,6 +69,19 @@ static void mistakes_say_what_to_do(void **state) {
   check_fails(E_CONFIG, "found 'd.yaml' after 'c.yaml'", PARSE("c.yaml", "d.yaml"));
 }
 
+static void a_command_may_take_no_operand(void **state) {
+  static const cli_option numbers[] = {{"seed", 0, CLI_NUMBER, AT(count), "N", NULL, "any"}, {0}};
+  const cli_command bare = {"synth", NULL, 0, numbers, "renders", "", sizeof(args), ignore};
+  args a = {.count = 7};
+  bool help;
+  (void)state;
+  check_ok(cli_parse(&bare, 3, (char *[]){"synth", "--seed", "0", NULL}, &a, &help));
+  assert_int_equal(a.count, 0);
+  check_fails(E_CONFIG, "found 'x', but it takes options alone", cli_parse(&bare, 2, (char *[]){"synth", "x", NULL}, &a, &help));
+  check_fails(E_CONFIG, "wanted a number of at least 0, found '-1'",
+              cli_parse(&bare, 2, (char *[]){"synth", "--seed=-1", NULL}, &a, &help));
+}
+
 static void help_shows_every_option(void **state) {
   char *text = NULL;
   size_t n;
@@ -86,6 +99,8 @@ static void help_shows_every_option(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(values_land_in_their_fields),
-                                     cmocka_unit_test(mistakes_say_what_to_do), cmocka_unit_test(help_shows_every_option)};
+                                     cmocka_unit_test(mistakes_say_what_to_do),
+                                     cmocka_unit_test(a_command_may_take_no_operand),
+                                     cmocka_unit_test(help_shows_every_option)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

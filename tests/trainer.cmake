@@ -3,7 +3,7 @@ foreach(name cli noise pack metrics)
 endforeach()
 e2eft_test(tr_schedule_test LINK trainer LABELS golden)
 # these run the program: $E2EFT
-foreach(name golden invariance resume modes nonfinite badinput bf16)
+foreach(name golden invariance resume modes nonfinite badinput bf16 synth)
   e2eft_test(tr_${name}_test LINK base PkgConfig::JANSSON TIMEOUT 600)
   add_dependencies(tr_${name}_test e2eft)
 endforeach()

@@ -1,4 +1,5 @@
 /* trainer/main.c: the command table, and the only place that turns a status into an exit status. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,7 +73,16 @@ out:
   return st;
 }
 
+/* A descriptor that was closed by whoever started the program would be given to the next file opened, and what is
+ * printed would end up there. */
+static int fill_standard_descriptors(void) {
+  for (int fd = 0; fd <= 2; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) return -1;
+  return 0;
+}
+
 int main(int argc, char **argv) {
+  if (fill_standard_descriptors()) return err_exit_status(E_FAIL);
   const int st = dispatch(argc, argv);
 
   log_status_end();

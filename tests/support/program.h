@@ -6,6 +6,7 @@
 #define TESTS_SUPPORT_PROGRAM_H
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <time.h>
