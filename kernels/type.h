@@ -13,7 +13,11 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-typedef enum { KN_F32, KN_BF16 } kn_type;
+typedef enum {
+  KN_F32,
+  KN_BF16,
+  KN_TYPE_WIDEST = 0x7fffffff /* C may pass any int, and the C++ side is to refuse it: every int must be a legal value */
+} kn_type;
 #ifdef __cplusplus
 }
 #endif
