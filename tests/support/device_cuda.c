@@ -14,7 +14,10 @@ const kn_cuda *device_open(void) {
   const kn_cuda *kernels = NULL;
   int n = 0;
 
-  if (cudaGetDeviceCount(&n) != cudaSuccess || n == 0) return NULL;
+  if (cudaGetDeviceCount(&n) != cudaSuccess || n == 0) {
+    puts("skipped: no CUDA device");
+    return NULL;
+  }
   if (kn_cuda_open(E2EFT_KERNELS_DIR, &kernels) == OK) return kernels;
   fprintf(stderr, "%s\n", err_text());
   exit(1);
