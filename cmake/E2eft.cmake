@@ -33,3 +33,18 @@ function(e2eft_test name)
   set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77
                                           ENVIRONMENT "OMP_NUM_THREADS=1;E2EFT=$<TARGET_FILE:e2eft>")
 endfunction()
+
+# e2eft_peer_test(NAME [LABELS ...] [TIMEOUT s] [ARGS ...]): tests/NAME.py, run by the Python that scripts/peer-python.sh
+# makes, or by $E2EFT_PEER_PYTHON; skipped where there is neither. Label slow, unless told otherwise; never under sanitizers.
+function(e2eft_peer_test name)
+  cmake_parse_arguments(A "" "TIMEOUT" "LABELS;ARGS" ${ARGN})
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 600)
+  endif()
+  if(NOT A_LABELS)
+    set(A_LABELS slow)
+  endif()
+  add_test(NAME ${name} COMMAND bash "${CMAKE_SOURCE_DIR}/tests/peer.sh" "${CMAKE_SOURCE_DIR}/tests/${name}.py" ${A_ARGS})
+  set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS};notasan" TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77
+                                          ENVIRONMENT "OMP_NUM_THREADS=1;E2EFT=$<TARGET_FILE:e2eft>;E2EFT_TESTS=${CMAKE_BINARY_DIR}/tests")
+endfunction()

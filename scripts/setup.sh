@@ -67,6 +67,13 @@ set_up() {
   [ -z "${wanted// /}" ] || die "still missing after the installation: $wanted"
 }
 
+# The Python that the slow tests compare with; a machine without a network goes without.
+set_up_peer() {
+  python3 -c 'import venv, ensurepip' 2>/dev/null || (install_packages python3-venv) || return 1
+  [ -e build/deps/peer ] || say "fetching PyTorch and diffusers (4 GB) into build/deps/peer"
+  scripts/peer-python.sh
+}
+
 # build PRESET [TARGET]: configures and builds; the whole output is shown only when it fails.
 build() {
   local log="build/$1.log" jobs
