@@ -28,6 +28,7 @@ typedef enum { CF_KIND_HYPERSIM, CF_KIND_VKITTI2, CF_KIND_MANIFEST, CF_KIND_BATC
 typedef enum { CF_LAYOUT_AUTO, CF_LAYOUT_RAW, CF_LAYOUT_MARIGOLD } cf_layout;
 typedef enum { CF_PER_SCENE, CF_FIXED } cf_intrinsics;
 typedef enum { CF_FILTER_NONE, CF_FILTER_MARIGOLD } cf_filter;
+typedef enum { CF_NORMALS_AUTO, CF_NORMALS_FILES, CF_NORMALS_DEPTH } cf_normals;
 typedef enum { CF_BAD_SKIP, CF_BAD_FATAL } cf_bad_file;
 typedef enum { CF_DOMAIN_UNSET, CF_INDOOR, CF_OUTDOOR, CF_OBJECT } cf_domain;
 
@@ -50,6 +51,7 @@ typedef struct cf_data {
   cf_filter filter;
   cf_bad_file bad_file;
   bool mm_wrap;
+  cf_normals normals;
   cf_domain domain;
   char *cache, *split_csv, *camera_csv; /* NULL when unset */
   bool as_reference;

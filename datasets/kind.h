@@ -21,6 +21,7 @@ typedef struct ds_kind {
   int (*decode)(ds_source *s, int64_t i);               /* into s->frame */
   int (*read)(ds_source *s, int64_t i, ds_sample *out);
   int (*read_extra)(ds_source *s, int64_t i, ds_extra *out);
+  int (*store_normals)(ds_source *s, int64_t i, const char *root); /* NULL: its data come with normals */
 } ds_kind;
 /* NULL-ended. */
 extern const ds_kind *const ds_kinds[];

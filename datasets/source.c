@@ -247,3 +247,14 @@ int ds_source_read_extra(ds_source *s, int64_t i, ds_extra *out) {
 out:
   return st;
 }
+
+int ds_source_store_normals(ds_source *s, int64_t i, const char *root) {
+  int st = OK;
+
+  NEED(i >= 0 && i < s->count, E_FAIL, "%s: no item %lld among %lld", s->o.root, (long long)i, (long long)s->count);
+  NEED(s->kind->store_normals, E_CONFIG, "%s: kind %s comes with its normals, none are made", s->o.root, s->kind->name);
+  TRY(s->kind->store_normals(s, i, root));
+  ds_source_reading(s, "");
+out:
+  return st;
+}

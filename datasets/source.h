@@ -10,6 +10,7 @@ enum { DS_NEED_METRIC = 1, DS_NEED_NORMALS = 2, DS_NEED_DEPTH = 4 };
 typedef enum { DS_LAYOUT_AUTO, DS_LAYOUT_RAW, DS_LAYOUT_MARIGOLD } ds_layout;
 typedef enum { DS_PER_SCENE, DS_FIXED } ds_intrinsics;
 typedef enum { DS_FILTER_NONE, DS_FILTER_MARIGOLD } ds_filter;
+typedef enum { DS_NORMALS_AUTO, DS_NORMALS_FILES, DS_NORMALS_DEPTH } ds_normals;
 
 /* One entry of the config's `data` list, with the defaults of design.md. Strings are borrowed until ds_source_open returns. */
 typedef struct ds_opts {
@@ -28,6 +29,7 @@ typedef struct ds_opts {
   bool skip_bad_files;
   bool mm_wrap;           /* depths pass through 16-bit millimetres that wrap, as the reference's preprocessing */
   bool as_reference;
+  ds_normals normals;     /* vkitti2: stored, or made from depth; auto: stored when their folder is there */
   int domain;             /* -1 = the kind's default */
   const char *split_csv, *camera_csv; /* NULL = beside the data */
   int need;               /* DS_NEED_* */
@@ -57,6 +59,10 @@ int ds_source_describe(const ds_source *s, int64_t i, char id[DS_ID_MAX]);
  * mask is cleared (not with as_reference, where the mask is that of the depth). A flip is refused by stored kinds.
  * Errors: E_DATA naming the file and what is wrong with it. Not thread-safe on one source (it has scratch buffers). */
 int ds_source_read(ds_source *s, int64_t i, bool flip, ds_sample *out);
+/* Kind vkitti2: makes item i's normals from its depth and stores them as the reference does, as 16-bit PNG under
+ * root/vkitti_DAG_normals; a file that is there stays. Written beside and renamed. Errors: E_CONFIG for other kinds;
+ * E_DATA, E_DISK, E_IO, E_NOMEM. */
+int ds_source_store_normals(ds_source *s, int64_t i, const char *root);
 /* path (size bytes of the caller's, or NULL) always names the file being read, for the report when a decoder dies in it; ""
  * when none is. */
 void ds_source_watch(ds_source *s, char *path, size_t size);

@@ -1,18 +1,30 @@
-/* Virtual KITTI 2: JPEG colour, 16-bit PNG depth in centimetres (planar), and normals made from it, 16-bit
- * PNG. */
+/* Virtual KITTI 2: JPEG colour, 16-bit PNG depth in centimetres (planar), and normals made from it: stored as 16-bit
+ * PNGs, or made on the way. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/io.h"
+#include "datasets/image_write.h"
 #include "datasets/jpeg.h"
 #include "datasets/kind.h"
 #include "datasets/png.h"
+#include "datasets/vkitti2_camera.h"
 
-/* What the reference trains on, in the order of the list. */
+/* All there are, in the order of the list. */
 static const char *const scenes[] = {"Scene01", "Scene02", "Scene06", "Scene18", "Scene20"};
-static const char *const variations[] = {"fog", "morning", "overcast", "rain", "sunset"};
-enum { SCENES = 5, VARIATIONS = 5, CAMERAS = 2 };
+static const char *const variations[] = {"15-deg-left", "15-deg-right", "30-deg-left", "30-deg-right", "clone",
+                                         "fog",         "morning",      "overcast",    "rain",         "sunset"};
+enum { SCENES = 5, VARIATIONS = 10, CAMERAS = 2 };
+
+/* The data set has no splits of its own. A letter for each scene and variation above: x = it is in. */
+static const struct split {
+  const char *name, *scenes, *variations;
+} splits[] = {{"train", "xxxxx", ".....xxxxx"}, /* what E2E-FT trains on */
+              {"marigold_train", ".xxxx", "xx..x.xx.x"},
+              {"marigold_val", "x....", "xx..x.xx.x"},
+              {"all", "xxxxx", "xxxxxxxxxx"}};
+enum { SPLITS = sizeof splits / sizeof *splits };
 
 struct item {
   uint8_t scene, variation, camera;
@@ -22,6 +34,12 @@ struct item {
 struct list {
   struct item *item;
   int64_t n, room;
+  bool normals_from_depth;
+  struct {
+    bool known;
+    ds_pinhole k;
+  } camera[SCENES][VARIATIONS][CAMERAS]; /* as textgt has it */
+  ds_d2nt filter;
 };
 
 typedef enum { RGB, DEPTH, NORMAL } file_kind;
@@ -31,16 +49,22 @@ static const struct {
              {"vkitti_2.0.3_depth", "depth", "png"},
              {"vkitti_DAG_normals", "normal", "png"}};
 
-static const struct item *item_at(const ds_source *s, int64_t i) { return &((const struct list *)s->list)->item[i]; }
+static struct list *list_of(const ds_source *s) { return s->list; }
+static const struct item *item_at(const ds_source *s, int64_t i) { return &list_of(s)->item[i]; }
+static bool needs_normals(const ds_source *s) { return s->o.need & DS_NEED_NORMALS; }
 
 static int folder_path(const ds_source *s, const struct item *it, file_kind k, char out[IO_PATH_MAX]) {
   return io_path(out, "%s/%s/%s/%s/frames/%s/Camera_%d", s->o.root, files[k].top, scenes[it->scene],
                  variations[it->variation], files[k].folder, it->camera);
 }
 
-static int file_path(const ds_source *s, const struct item *it, file_kind k, char out[IO_PATH_MAX]) {
-  return io_path(out, "%s/%s/%s/%s/frames/%s/Camera_%d/%s_%05d.%s", s->o.root, files[k].top, scenes[it->scene],
+static int file_path_under(const char *root, const struct item *it, file_kind k, char out[IO_PATH_MAX]) {
+  return io_path(out, "%s/%s/%s/%s/frames/%s/Camera_%d/%s_%05d.%s", root, files[k].top, scenes[it->scene],
                  variations[it->variation], files[k].folder, it->camera, files[k].folder, it->frame, files[k].suffix);
+}
+
+static int file_path(const ds_source *s, const struct item *it, file_kind k, char out[IO_PATH_MAX]) {
+  return file_path_under(s->o.root, it, k, out);
 }
 
 /* ---- the list ---- */
@@ -95,10 +119,31 @@ static int need_folders(const ds_source *s) {
     NEED(io_is_dir(path), E_DATA, "%s: no such folder; it holds the scenes of Virtual KITTI 2's %s archive", path,
          files[k].folder);
   }
-  if (!(s->o.need & DS_NEED_NORMALS)) goto out;
+out:
+  return st;
+}
+
+static int choose_normals(const ds_source *s, struct list *l) {
+  int st = OK;
+  char path[IO_PATH_MAX];
+
+  if (!needs_normals(s)) goto out;
   TRY(io_path(path, "%s/%s", s->o.root, files[NORMAL].top));
-  NEED(io_is_dir(path), E_DATA,
-       "%s: no such folder; Virtual KITTI 2 comes without normals, they have to be made from its depth", path);
+  l->normals_from_depth = s->o.normals == DS_NORMALS_DEPTH || (s->o.normals == DS_NORMALS_AUTO && !io_is_dir(path));
+  NEED(l->normals_from_depth || io_is_dir(path), E_DATA,
+       "%s: no such folder; Virtual KITTI 2 comes without normals, normals: depth makes them on the way", path);
+out:
+  return st;
+}
+
+static int read_cameras(const ds_source *s, struct list *l, const struct item *it) {
+  char path[IO_PATH_MAX];
+  int st = OK;
+
+  TRY(io_path(path, "%s/vkitti_2.0.3_textgt/%s/%s/intrinsic.txt", s->o.root, scenes[it->scene],
+              variations[it->variation]));
+  TRY(ds_vkitti2_camera_read(path, it->camera, &l->camera[it->scene][it->variation][it->camera].k,
+                             &l->camera[it->scene][it->variation][it->camera].known));
 out:
   return st;
 }
@@ -107,7 +152,7 @@ out:
 static int check_files(const ds_source *s, const struct list *l) {
   int st = OK;
   char first[IO_PATH_MAX] = "", path[IO_PATH_MAX];
-  const file_kind last = s->o.need & DS_NEED_NORMALS ? NORMAL : DEPTH;
+  const file_kind last = needs_normals(s) && !l->normals_from_depth ? NORMAL : DEPTH;
 
   for (int64_t i = 0; i < l->n; i++) {
     bool complete = true;
@@ -124,23 +169,51 @@ out:
   return st;
 }
 
-static int vkitti2_open(ds_source *s) {
+static int find_split(const ds_source *s, const struct split **out) {
   int st = OK;
-  struct list *l;
 
-  NEED(strcmp(s->o.split, "train") == 0, E_DATA,
-       "%s: split '%s': Virtual KITTI 2 has no split of its own; train is all five scenes as the reference "
-       "trains on "
-       "them",
+  for (int i = 0; i < SPLITS; i++)
+    if (strcmp(splits[i].name, s->o.split) == 0) {
+      *out = &splits[i];
+      return OK;
+    }
+  FAIL(E_DATA,
+       "%s: split '%s': Virtual KITTI 2 has none of its own; train is what E2E-FT trains on (all scenes, five weathers), "
+       "marigold_train and marigold_val are Marigold's, all is everything",
        s->o.root, s->o.split);
-  TRY(need_folders(s));
-  NEED((s->list = l = calloc(1, sizeof *l)) != NULL, E_NOMEM, "out of memory: frames");
+out:
+  return st;
+}
+
+static int add_split(const ds_source *s, struct list *l, const struct split *split) {
+  int st = OK;
+
   for (int scene = 0; scene < SCENES; scene++)
     for (int variation = 0; variation < VARIATIONS; variation++)
-      for (int camera = 0; camera < CAMERAS; camera++)
-        TRY(add_camera(s, l, (struct item){(uint8_t)scene, (uint8_t)variation, (uint8_t)camera, 0}));
+      for (int camera = 0; camera < CAMERAS; camera++) {
+        const struct item it = {(uint8_t)scene, (uint8_t)variation, (uint8_t)camera, 0};
+        const int64_t before = l->n;
+        if (split->scenes[scene] != 'x' || split->variations[variation] != 'x') continue;
+        TRY(add_camera(s, l, it));
+        if (l->n > before && l->normals_from_depth) TRY(read_cameras(s, l, &it));
+      }
   NEED(l->n > 0, E_DATA, "%s/%s: no %s/%s/frames/rgb/Camera_0/rgb_00000.jpg or the like that has depth too",
-       s->o.root, files[RGB].top, scenes[0], variations[0]);
+       s->o.root, files[RGB].top, scenes[strchr(split->scenes, 'x') - split->scenes],
+       variations[strchr(split->variations, 'x') - split->variations]);
+out:
+  return st;
+}
+
+static int vkitti2_open(ds_source *s) {
+  int st = OK;
+  const struct split *split = NULL;
+  struct list *l;
+
+  TRY(find_split(s, &split));
+  TRY(need_folders(s));
+  NEED((s->list = l = calloc(1, sizeof *l)) != NULL, E_NOMEM, "out of memory: frames");
+  TRY(choose_normals(s, l));
+  TRY(add_split(s, l, split));
   TRY(check_files(s, l));
   s->count = l->n;
 out:
@@ -151,6 +224,7 @@ static void vkitti2_close(ds_source *s) {
   struct list *l = s->list;
 
   if (!l) return;
+  ds_d2nt_free(&l->filter);
   free(l->item);
   free(l);
 }
@@ -175,6 +249,17 @@ out:
   return st;
 }
 
+static int read_cm(ds_source *s, const struct item *it, int *H, int *W) {
+  int st = OK;
+  char path[IO_PATH_MAX];
+
+  TRY(file_path(s, it, DEPTH, path));
+  ds_source_reading(s, path);
+  TRY(ds_png_read_grey16(path, &s->distance, H, W));
+out:
+  return st;
+}
+
 static int read_depth(ds_source *s, const struct item *it, const char *rgb_path) {
   int st = OK;
   char path[IO_PATH_MAX];
@@ -182,9 +267,8 @@ static int read_depth(ds_source *s, const struct item *it, const char *rgb_path)
   float *depth;
   int H, W;
 
+  TRY(read_cm(s, it, &H, &W));
   TRY(file_path(s, it, DEPTH, path));
-  ds_source_reading(s, path);
-  TRY(ds_png_read_grey16(path, &s->distance, &H, &W));
   TRY(ds_same_size(path, H, W, rgb_path, s->frame.H, s->frame.W));
   TRY(ds_buf_need(&s->frame.depth, (size_t)H * (size_t)W * sizeof *depth));
   depth = s->frame.depth.p;
@@ -194,26 +278,67 @@ out:
   return st;
 }
 
-/* Of the 16 bits the high byte counts, as for the reference: its loader converts to 8. They are LUB and face
- * the viewer. */
-static int read_normals(ds_source *s, const struct item *it, const char *rgb_path) {
+/* From s->distance to 16-bit codes [H,W,3] in s->vectors. */
+static int make_normals(ds_source *s, const struct item *it, int H, int W) {
   int st = OK;
-  const bool as_reference = s->o.as_reference;
+  struct list *l = list_of(s);
+  const size_t n = (size_t)H * (size_t)W;
+  const uint16_t *cm = s->distance.p;
+  ds_pinhole k = l->camera[it->scene][it->variation][it->camera].k;
+  float *z;
+
+  if (!l->camera[it->scene][it->variation][it->camera].known) ds_vkitti2_camera(H, W, &k);
+  TRY(ds_buf_need(&s->colour, n * sizeof *z));
+  TRY(ds_buf_need(&s->vectors, 3 * n * sizeof(uint16_t)));
+  z = s->colour.p;
+  for (size_t i = 0; i < n; i++) z[i] = ds_d2nt_cm(cm[i]);
+  TRY(ds_d2nt_normals(&l->filter, z, H, W, &k, s->vectors.p));
+out:
+  return st;
+}
+
+/* The high bytes of s->vectors as 8-bit image [H,W,3], in place. */
+static void keep_high_bytes(ds_source *s, size_t n) {
+  const uint16_t *codes = s->vectors.p;
+  uint8_t *image = s->vectors.p;
+
+  for (size_t i = 0; i < n; i++) image[i] = (uint8_t)(codes[i] >> 8);
+}
+
+static int load_normals(ds_source *s, const struct item *it, const char *rgb_path) {
+  int st = OK;
   char path[IO_PATH_MAX];
-  const uint8_t *in;
-  float *out;
   int H, W;
 
   TRY(file_path(s, it, NORMAL, path));
   ds_source_reading(s, path);
-  TRY(ds_png_read_rgb8(path, as_reference ? &s->frame.normals : &s->vectors, &H, &W));
+  TRY(ds_png_read_rgb8(path, &s->vectors, &H, &W));
   TRY(ds_same_size(path, H, W, rgb_path, s->frame.H, s->frame.W));
-  s->frame.normals_are_images = as_reference;
-  if (as_reference) goto out;
-  TRY(ds_buf_need(&s->frame.normals, 3 * (size_t)H * (size_t)W * sizeof *out));
+out:
+  return st;
+}
+
+/* Stored or made, of the 16 bits the high byte counts, as for the reference: its loader converts to 8. They are LUB
+ * and face the viewer. */
+static int add_normals(ds_source *s, const struct item *it, const char *rgb_path) {
+  int st = OK;
+  const size_t n = 3 * (size_t)s->frame.H * (size_t)s->frame.W;
+  const uint8_t *in;
+  float *out;
+
+  if (list_of(s)->normals_from_depth) {
+    TRY(make_normals(s, it, s->frame.H, s->frame.W));
+    keep_high_bytes(s, n);
+  } else {
+    TRY(load_normals(s, it, rgb_path));
+  }
   in = s->vectors.p;
+  s->frame.normals_are_images = s->o.as_reference;
+  TRY(ds_buf_need(&s->frame.normals, n * (s->o.as_reference ? 1 : sizeof *out)));
   out = s->frame.normals.p;
-  for (size_t i = 0; i < 3 * (size_t)H * (size_t)W; i++) out[i] = (float)in[i] / 255.f * 2 - 1;
+  if (s->o.as_reference) memcpy(out, in, n);
+  else
+    for (size_t i = 0; i < n; i++) out[i] = (float)in[i] / 255.f * 2 - 1;
 out:
   return st;
 }
@@ -227,7 +352,26 @@ static int vkitti2_decode(ds_source *s, int64_t i) {
   ds_source_reading(s, path);
   TRY(ds_jpeg_read_rgb8(path, &s->file, &s->frame.rgb, &s->frame.H, &s->frame.W));
   TRY(read_depth(s, it, path));
-  if (s->o.need & DS_NEED_NORMALS) TRY(read_normals(s, it, path));
+  if (needs_normals(s)) TRY(add_normals(s, it, path));
+out:
+  return st;
+}
+
+static int vkitti2_store_normals(ds_source *s, int64_t i, const char *root) {
+  int st = OK;
+  const struct item *it = item_at(s, i);
+  char path[IO_PATH_MAX], part[IO_PATH_MAX];
+  int H, W;
+
+  TRY(file_path_under(root, it, NORMAL, path));
+  if (io_exists(path)) goto out;
+  TRY(io_path_beside(part, path, "."));
+  TRY(io_make_dirs(part));
+  TRY(read_cm(s, it, &H, &W));
+  TRY(make_normals(s, it, H, W));
+  TRY(io_path(part, "%s.part", path));
+  TRY(ds_png_write16(part, W, H, 3, s->vectors.p));
+  TRY(io_rename(part, path));
 out:
   return st;
 }
@@ -241,4 +385,5 @@ const ds_kind ds_kind_vkitti2 = {.name = "vkitti2",
                                  .close = vkitti2_close,
                                  .describe = vkitti2_describe,
                                  .size = vkitti2_size,
-                                 .decode = vkitti2_decode};
+                                 .decode = vkitti2_decode,
+                                 .store_normals = vkitti2_store_normals};

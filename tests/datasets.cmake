@@ -6,7 +6,7 @@ foreach(t ds_png_test ds_jpeg_test ds_h5_test ds_csv_test ds_quantile_test ds_re
           ds_batches_test ds_source_test ds_camera_test)
   e2eft_test(${t} LINK datasets)
 endforeach()
-foreach(t ds_reference_test ds_hypersim_test ds_vkitti2_test)
+foreach(t ds_reference_test ds_hypersim_test ds_vkitti2_test ds_d2nt_test)
   e2eft_test(${t} LINK datasets LABELS golden)
 endforeach()
 e2eft_test(ds_colour_map_test LINK datasets)

@@ -140,6 +140,18 @@ static void put_frame(void **state, const char *scene, const char *variation, in
   }
 }
 
+static void check_split(void **state, const char *split, const char *first, int64_t n) {
+  char id[DS_ID_MAX];
+  ds_opts o = sample_opts("vkitti2", "%s", (const char *)*state);
+
+  o.split = split;
+  ds_source *s = sample_source(&o);
+  assert_int_equal(ds_source_count(s), n);
+  check_ok(ds_source_describe(s, 0, id));
+  assert_string_equal(id, first);
+  ds_source_close(&s);
+}
+
 static void order(void **state) {
   static const char *const want[] = {"Scene01/fog/Camera_1/00007", "Scene01/morning/Camera_0/00003",
                                      "Scene01/sunset/Camera_0/00002", "Scene01/sunset/Camera_0/00010",
@@ -152,6 +164,7 @@ static void order(void **state) {
   put_frame(state, "Scene01", "fog", 1, 7);
   put_frame(state, "Scene01", "morning", 0, 3);
   put_frame(state, "Scene01", "clone", 0, 0);                        /* not trained on */
+  put_frame(state, "Scene20", "15-deg-left", 1, 9);
   put_frame(state, "Scene03", "fog", 0, 0);                          /* no such scene */
   damaged_save(file(state, 0, "Scene20", "fog", 0, 123456), "x", 1); /* rgb_123456.jpg: no frame's name */
   check_ok(
@@ -164,6 +177,9 @@ static void order(void **state) {
     assert_string_equal(id, want[i]);
   }
   ds_source_close(&s);
+  check_split(state, "marigold_train", "Scene20/15-deg-left/Camera_1/00009", 1);
+  check_split(state, "marigold_val", "Scene01/clone/Camera_0/00000", 4);
+  check_split(state, "all", "Scene01/clone/Camera_0/00000", 7);
 }
 
 static void missing(void **state) {
@@ -182,6 +198,7 @@ static void missing(void **state) {
   check_source_fails(E_DATA, depth, &o);
   check_source_fails(E_DATA, "one file of each of the 2 frames", &o);
   check_ok(io_remove_tree(tmpdir_at(state, "vkitti_DAG_normals")));
+  o.normals = DS_NORMALS_FILES;
   check_source_fails(E_DATA, "vkitti_DAG_normals: no such folder; Virtual KITTI 2 comes without normals", &o);
   o.need = DS_NEED_METRIC; /* then they are not needed */
   s = sample_source(&o);

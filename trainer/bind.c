@@ -64,6 +64,10 @@ static ds_layout layout_of(cf_layout l) {
   return l == CF_LAYOUT_RAW ? DS_LAYOUT_RAW : l == CF_LAYOUT_MARIGOLD ? DS_LAYOUT_MARIGOLD : DS_LAYOUT_AUTO;
 }
 
+static ds_normals normals_of(cf_normals n) {
+  return n == CF_NORMALS_FILES ? DS_NORMALS_FILES : n == CF_NORMALS_DEPTH ? DS_NORMALS_DEPTH : DS_NORMALS_AUTO;
+}
+
 int tr_bind_data(const cf_config *c, size_t i, ds_opts *o) {
   int st = OK;
   const cf_data *d = &c->data[i];
@@ -89,6 +93,7 @@ int tr_bind_data(const cf_config *c, size_t i, ds_opts *o) {
   o->skip_bad_files = d->bad_file == CF_BAD_SKIP;
   o->mm_wrap = d->mm_wrap;
   o->as_reference = d->as_reference;
+  o->normals = normals_of(d->normals);
   o->domain = domain_of(d->domain);
   o->split_csv = d->split_csv;
   o->camera_csv = d->camera_csv;
