@@ -1,4 +1,4 @@
-foreach(name cli noise pack metrics)
+foreach(name cli noise pack metrics board)
   e2eft_test(tr_${name}_test LINK trainer)
 endforeach()
 e2eft_test(tr_schedule_test LINK trainer LABELS golden)
@@ -9,3 +9,5 @@ foreach(name golden invariance resume modes nonfinite badinput bf16 synth)
 endforeach()
 # trainings that no golden file covers, beside the same steps in diffusers
 e2eft_peer_test(tr_peer)
+# TensorBoard itself reads what a run wrote
+e2eft_peer_test(tr_board_peer)

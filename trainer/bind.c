@@ -16,7 +16,6 @@ int tr_bind_supported(const cf_config *c) {
       {c->validate.every > 0, "validate.every", "validation during training"},
       {c->validate.nsets > 0, "validate.sets", "validation during training"},
       {c->validate.best != NULL, "validate.best", "validation during training"},
-      {c->log.tensorboard, "log.tensorboard", "true"},
   };
 
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "checkpoints/rundir.h"
 #include "trainer/bind.h"
+#include "trainer/board.h"
 #include "trainer/device.h"
 #include "trainer/model_export.h"
 #include "trainer/optimizer.h"
@@ -36,6 +37,8 @@ typedef struct run {
   tr_optimizer *optimizer;
   tr_progress progress;
   io_file metrics;
+  tr_board *board;         /* NULL without log.tensorboard */
+  char **set_names;        /* [data.n] "0-hypersim" */
   ds_group **groups;       /* [plan.groups] of the step, NULL between steps */
   int64_t step;            /* steps done */
   int64_t saved;           /* step of the newest checkpoint, 0 for none */
@@ -124,6 +127,27 @@ static void introduce(const run *r) {
            p->unet_batch, p->decoder_batch);
 }
 
+static int open_board(run *r) {
+  int st = OK;
+  const size_t n = (size_t)r->data.n, room = 64;
+
+  if (!r->c->log.tensorboard) goto out;
+  NEED((r->set_names = calloc(n, sizeof *r->set_names)) != NULL, E_NOMEM, "tensorboard");
+  for (size_t i = 0; i < n; i++) {
+    NEED((r->set_names[i] = malloc(room)) != NULL, E_NOMEM, "tensorboard");
+    snprintf(r->set_names[i], room, "%zu-%s", i, cf_kind_name(r->c->data[i].kind));
+  }
+  TRY(tr_board_open(ck_rundir_path(r->dir), r->step, &r->board));
+out:
+  return st;
+}
+
+static void close_board(run *r) {
+  tr_board_close(&r->board);
+  for (int i = 0; r->set_names && i < r->data.n; i++) free(r->set_names[i]);
+  free(r->set_names);
+}
+
 /* The first thing that touches what the run folder holds. */
 static int open_records(run *r) {
   int st = OK;
@@ -137,6 +161,7 @@ static int open_records(run *r) {
   introduce(r);
   TRY(tr_record_write(&record));
   TRY(ck_metrics_open(r->dir, r->step, &r->metrics));
+  TRY(open_board(r));
 out:
   return st;
 }
@@ -271,6 +296,8 @@ static int one_step(run *r) {
   m.samples_per_second = r->plan.groups * r->plan.group / m.seconds;
   TRY(peak_bytes(r, &m.peak_bytes));
   TRY(write_metrics(r, &m));
+  if (r->board && step % r->c->log.every == 0)
+    TRY(tr_board_step(r->board, &m, r->groups, (const char *const *)r->set_names, r->data.n));
   r->step = step;
   tr_progress_step(&r->progress, &m, step == r->c->optim.steps);
   if (why[0]) TRY(note_skipped(r, step, why));
@@ -346,6 +373,7 @@ out:
 static void close_run(run *r) {
   release_groups(r);
   if (r->metrics.fd >= 0) (void)io_close(&r->metrics);
+  close_board(r);
   tr_optimizer_destroy(&r->optimizer);
   tr_stepper_destroy(&r->stepper);
   tr_network_fini(&r->net);
