@@ -53,7 +53,8 @@ typedef struct cf_data {
   bool mm_wrap;
   cf_normals normals;
   cf_domain domain;
-  char *cache, *split_csv, *camera_csv; /* NULL when unset */
+  char *cache, *split_csv, *camera_csv, *frame_list; /* NULL when unset */
+  bool keep_broken;
   bool as_reference;
 } cf_data;
 

@@ -43,7 +43,7 @@ const cf_key cf_keys[] = {
   {"data.flip", CF_T_REAL, D(flip), 0, 1, NULL, "0.5", CF_NOT_STORED, "probability of mirroring"},
   {"data.shuffle", CF_T_BOOL, D(shuffle), 0, 0, NULL, "true", CF_NOT_STORED, "false: in list order"},
   {"data.intrinsics", CF_T_ENUM, D(intrinsics), 0, 0, "per_scene|fixed", "per_scene", 0, "hypersim's camera: the scene's own, or one focal length for all"},
-  {"data.filter", CF_T_ENUM, D(filter), 0, 0, "none|marigold", "none", CF_NOT_STORED, "leave out frames as Marigold's lists do"},
+  {"data.filter", CF_T_ENUM, D(filter), 0, 0, "none|marigold", "none", CF_NOT_STORED, "hypersim: leave out frames as Marigold's lists do: depth range below 0.5 m, RGB range below 10, more than 3 % invalid"},
   {"data.bad_file", CF_T_ENUM, D(bad_file), 0, 0, "skip|fatal", "skip", 0, "what an unreadable file does"},
   {"data.mm_wrap", CF_T_BOOL, D(mm_wrap), 0, 0, NULL, "false", 0, "depth through 16-bit millimetres that wrap at 65.536 m, as the reference's files"},
   {"data.normals", CF_T_ENUM, D(normals), 0, 0, "auto|files|depth", "auto", CF_NOT_STORED, "vkitti2's normals: stored ones, or made from depth on the way; auto: stored ones when vkitti_DAG_normals is there"},
@@ -51,6 +51,8 @@ const cf_key cf_keys[] = {
   {"data.cache", CF_T_PATH, D(cache), 0, 0, NULL, NULL, CF_FREE, "folder for prepared data"},
   {"data.split_csv", CF_T_PATH, D(split_csv), 0, 0, NULL, NULL, CF_FREE, "hypersim's split list; unset: under root"},
   {"data.camera_csv", CF_T_PATH, D(camera_csv), 0, 0, NULL, NULL, CF_FREE, "hypersim's camera list; unset: under root"},
+  {"data.frame_list", CF_T_PATH, D(frame_list), 0, 0, NULL, NULL, CF_FREE, "hypersim: only the frames of this list, such as Marigold's filename_list_train_filtered.txt; unset: all"},
+  {"data.keep_broken", CF_T_BOOL, D(keep_broken), 0, 0, NULL, "false", CF_NOT_STORED, "hypersim: use the two renders known to be broken, as as_reference does"},
   {"data.as_reference", CF_T_BOOL, D(as_reference), 0, 0, NULL, "false", 0, "fixed camera, 8-bit normals, Pillow's resize, mm_wrap: sample for sample what the reference trains on"},
 
   {"loader.workers", CF_T_INT, C(loader.workers), 1, 256, "auto", "auto", CF_FREE, "decoder processes; their number changes no result"},

@@ -4,16 +4,15 @@
 
 #include "base/log.h"
 
-bool ds_bad_files_has(const ds_bad_files *b, int dataset, int64_t item) {
+const ds_bad_item *ds_bad_files_find(const ds_bad_files *b, int dataset, int64_t item) {
   for (int64_t i = 0; i < b->n; i++)
-    if (b->items[i].dataset == dataset && b->items[i].item == item) return true;
-  return false;
+    if (b->items[i].dataset == dataset && b->items[i].item == item) return &b->items[i];
+  return NULL;
 }
 
-int ds_bad_files_report(ds_bad_files *b, int dataset, int64_t item, const char *reason) {
+static int add(ds_bad_files *b, const ds_bad_item *item) {
   int st = OK;
 
-  if (ds_bad_files_has(b, dataset, item)) return OK;
   if (b->n == b->room) {
     const int64_t room = b->room ? 2 * b->room : 16;
     ds_bad_item *grown = realloc(b->items, (size_t)room * sizeof *grown);
@@ -21,10 +20,31 @@ int ds_bad_files_report(ds_bad_files *b, int dataset, int64_t item, const char *
     b->items = grown;
     b->room = room;
   }
-  b->items[b->n++] = (ds_bad_item){dataset, item};
+  b->items[b->n++] = *item;
+  b->left_out += item->left_out;
+out:
+  return st;
+}
+
+int ds_bad_files_report(ds_bad_files *b, int dataset, int64_t item, const char *reason) {
+  int st = OK;
+
+  if (ds_bad_files_find(b, dataset, item)) goto out;
+  TRY(add(b, &(ds_bad_item){.dataset = dataset, .item = item}));
   log_warn("data.%d: bad file skipped: %s", dataset, reason);
 out:
   return st;
+}
+
+int ds_bad_files_leave_out(ds_bad_files *b, int dataset, int64_t item) {
+  return ds_bad_files_find(b, dataset, item) ? OK : add(b, &(ds_bad_item){dataset, true, item});
+}
+
+int64_t ds_bad_files_left_out(const ds_bad_files *b, int dataset) {
+  int64_t n = 0;
+
+  for (int64_t i = 0; i < b->n; i++) n += b->items[i].left_out && b->items[i].dataset == dataset;
+  return n;
 }
 
 void ds_bad_files_fini(ds_bad_files *b) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "base/log.h"
 
 enum { LOOKED_AT = 4 };
 
@@ -51,12 +52,16 @@ int ds_dump(const ds_loader_opts *o, const ds_data *data, int n, const char *dir
     }
     ds_loader_release(l, g);
   }
+  for (int i = 0; i < n; i++)
+    if (ds_loader_left_out(l, i))
+      log_info("data.%d: the filter left out %lld frames", i, (long long)ds_loader_left_out(l, i));
 out:
   ds_loader_close(&l);
   return st;
 }
 
 typedef struct look {
+  int64_t left_out;
   int samples, H, W;
   bool mixed;
   double valid, pixels;
@@ -88,6 +93,7 @@ static int samples_look(const ds_loader_opts *o, const ds_data *data, int n, int
     if (g->dataset == i) look_at(g, &k), taken++;
     ds_loader_release(l, g);
   }
+  k.left_out = ds_loader_left_out(l, i);
   *out = k;
 out:
   ds_loader_close(&l);
@@ -120,6 +126,9 @@ int ds_describe_all(FILE *f, const ds_loader_opts *o, const ds_data *data, int n
     fprintf(f, ", %.3g %% of the groups\n", 100 * data[i].weight / weights);
     fprintf(f, "  size     %dx%d%s\n", k.H, k.W, k.mixed ? " and others" : "");
     fprintf(f, "  first    %s\n  last     %s\n", first, last);
+    if (k.left_out)
+      fprintf(f, "  filter   left out %lld of %lld samples looked at\n", (long long)k.left_out,
+              (long long)k.left_out + k.samples);
     fprintf(f, "  valid    %.1f %% of the pixels in %d samples\n", 100 * k.valid / k.pixels, k.samples);
   }
   NEED(!ferror(f), E_IO, "the listing cannot be written");

@@ -53,11 +53,19 @@ out:
 
 /* ---- rows ---- */
 
+enum { STATS = 5 };
+static const char *const stat_names[STATS] = {"rgb_min", "rgb_max", "depth_min", "depth_max", "invalid_ratio"};
+
 struct columns {
-  int scene, camera, frame, included, split, rgb, depth;
+  int scene, camera, frame, included, split, rgb, depth, stats[STATS];
 };
 
-static int find_columns(const ds_hypersim_list *l, struct columns *c) {
+/* Rows that are not taken, by reason. */
+struct left_out {
+  int64_t excluded, broken, filtered, unlisted;
+};
+
+static int find_columns(const ds_source *s, const ds_hypersim_list *l, struct columns *c) {
   int st = OK;
 
   TRY(ds_csv_column(l->csv, "scene_name", &c->scene));
@@ -68,6 +76,8 @@ static int find_columns(const ds_hypersim_list *l, struct columns *c) {
   if (l->layout == DS_LAYOUT_RAW) goto out;
   TRY(ds_csv_column(l->csv, "rgb_path", &c->rgb));
   TRY(ds_csv_column(l->csv, "depth_path", &c->depth));
+  if (s->o.filter == DS_FILTER_MARIGOLD)
+    for (int i = 0; i < STATS; i++) TRY(ds_csv_column(l->csv, stat_names[i], &c->stats[i]));
 out:
   return st;
 }
@@ -115,6 +125,41 @@ out:
   return st;
 }
 
+static int read_stats(const ds_hypersim_list *l, const struct columns *c, char **f, ds_hypersim_stats *t) {
+  int st = OK;
+  double *const to[STATS] = {&t->rgb_min, &t->rgb_max, &t->depth_min, &t->depth_max, &t->invalid_ratio};
+  char *end;
+
+  for (int i = 0; i < STATS; i++) {
+    const char *text = f[c->stats[i]];
+    *to[i] = strtod(text, &end);
+    NEED(end != text && *end == 0, E_DATA, "%s:%d: %s: wanted a number, found '%.40s'", ds_csv_path(l->csv),
+         ds_csv_line(l->csv), stat_names[i], text);
+  }
+out:
+  return st;
+}
+
+/* Of a frame of the split: is it to be used? Raw frames have to be decoded for the filter. */
+static int judge_row(const ds_source *s, const ds_hypersim_list *l, const struct columns *c, char **f,
+                     const ds_hypersim_item *it, struct left_out *n, bool *wanted) {
+  int st = OK;
+  ds_hypersim_stats t;
+  char why[64];
+  int64_t *reason = NULL;
+
+  if (l->names && !ds_hypersim_names_have(l->names, it)) reason = &n->unlisted;
+  else if (!s->o.keep_broken && !s->o.as_reference && ds_hypersim_is_broken(it->scene, it->camera)) reason = &n->broken;
+  else if (l->layout == DS_LAYOUT_MARIGOLD && s->o.filter == DS_FILTER_MARIGOLD) {
+    TRY(read_stats(l, c, f, &t));
+    if (ds_hypersim_fails(&t, why, sizeof why)) reason = &n->filtered;
+  }
+  if (reason) ++*reason;
+  *wanted = !reason;
+out:
+  return st;
+}
+
 static int add_item(ds_hypersim_list *l, const ds_hypersim_item *it) {
   int st = OK;
 
@@ -130,22 +175,45 @@ out:
   return st;
 }
 
+static void say_left_out(const ds_source *s, const ds_hypersim_list *l, const struct left_out *n) {
+  const struct {
+    int64_t n;
+    const char *why;
+  } parts[] = {{n->excluded, "not in the public release"},
+               {n->broken, "of broken renders (keep_broken: true keeps them)"},
+               {n->filtered, "by filter: marigold"},
+               {n->unlisted, "not in frame_list"}};
+  char text[256] = "";
+
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    const size_t at = strlen(text);
+    if (parts[i].n)
+      snprintf(text + at, sizeof text - at, "%s %lld %s", at ? "," : "", (long long)parts[i].n, parts[i].why);
+  }
+  if (*text) log_info("%s: %lld frames of split %s; left out:%s", s->o.root, (long long)l->n, s->o.split, text);
+}
+
 static int read_rows(const ds_source *s, ds_hypersim_list *l) {
   int st = OK;
   struct columns c;
+  struct left_out out = {0};
   ds_hypersim_item it;
   char **fields;
   bool wanted;
 
-  TRY(find_columns(l, &c));
+  TRY(find_columns(s, l, &c));
   for (;;) {
     TRY(ds_csv_next(l->csv, &fields));
     if (!fields) break;
     TRY(read_row(s, l, &c, fields, &it, &wanted));
+    out.excluded += strcmp(fields[c.included], "False") == 0;
+    if (wanted) TRY(judge_row(s, l, &c, fields, &it, &out, &wanted));
     if (wanted) TRY(add_item(l, &it));
   }
-  NEED(l->n > 0, E_DATA, "%s: no row has included_in_public_release True and split_partition_name %s",
-       ds_csv_path(l->csv), s->o.split);
+  say_left_out(s, l, &out);
+  NEED(l->n > 0, E_DATA, "%s: no row has included_in_public_release True and split_partition_name %s%s",
+       ds_csv_path(l->csv), s->o.split,
+       out.broken + out.filtered + out.unlisted ? " and is not left out as broken, filtered or not in the list" : "");
 out:
   return st;
 }
@@ -221,6 +289,7 @@ static int hypersim_open(ds_source *s) {
   TRY(split_csv_path(s, l->layout, path));
   TRY(ds_csv_open(path, &l->csv));
   TRY(open_cameras(s, l));
+  if (s->o.frame_list) TRY(ds_hypersim_names_open(s->o.frame_list, &l->names));
   TRY(read_rows(s, l));
   TRY(check_files(s, l));
   s->count = l->n;
@@ -234,6 +303,7 @@ static void hypersim_close(ds_source *s) {
   if (!l) return;
   ds_csv_close(&l->csv);
   ds_cameras_close(&l->cameras);
+  ds_hypersim_names_close(&l->names);
   free(l->item);
   free(l);
 }
@@ -260,6 +330,7 @@ static int hypersim_decode(ds_source *s, int64_t i) {
 const ds_kind ds_kind_hypersim = {.name = "hypersim",
                                   .far_default = 65,
                                   .domain_default = DS_INDOOR,
+                                  .has_filter = true,
                                   .H = 480,
                                   .W = 640,
                                   .open = hypersim_open,

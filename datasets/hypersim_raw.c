@@ -76,7 +76,7 @@ static double planar(const ds_source *s, const ds_camera *c, int row, int col, d
   const int H = s->frame.H, W = s->frame.W;
   double ray[3];
 
-  if (s->o.as_reference) return ds_reference_planar(H, W, row, col, distance);
+  if (s->o.as_reference) return ds_reference_planar(DS_REFERENCE_FOCAL, H, W, row, col, distance);
   ds_camera_ray(c, H, W, row, col, ray);
   return ds_camera_planar(ray, distance);
 }
@@ -98,6 +98,38 @@ static int make_depth(ds_source *s, const ds_camera *c) {
     }
 out:
   return st;
+}
+
+/* ---- the filter ---- */
+
+/* Millimetres as Marigold's preprocessing writes them, which ignores the scene's camera and wraps. A wider range than
+ * half a metre settles it. */
+static void depth_range(const ds_source *s, ds_hypersim_stats *t) {
+  enum { ENOUGH_MM = 1000 };
+  const int H = s->frame.H, W = s->frame.W;
+  const double focal = s->o.as_reference ? DS_REFERENCE_FOCAL : DS_REFERENCE_FOCAL * W / 1024;
+  const uint16_t *distance = s->distance.p;
+  const int16_t *entity = s->entity.p;
+  int lo = UINT16_MAX, hi = 0;
+
+  for (int row = 0; row < H && hi - lo < ENOUGH_MM; row++)
+    for (int col = 0; col < W; col++, distance++, entity++) {
+      const bool hit = *entity != -1;
+      const int mm = hit ? ds_reference_mm(ds_reference_planar(focal, H, W, row, col, half_to_f32(*distance))) : 0;
+      lo = mm < lo ? mm : lo;
+      hi = mm > hi ? mm : hi;
+    }
+  t->depth_min = lo / 1000.0;
+  t->depth_max = hi / 1000.0;
+}
+
+static void judge(ds_source *s) {
+  const size_t n = (size_t)s->frame.H * (size_t)s->frame.W;
+  ds_hypersim_stats t = {.invalid_ratio = ds_hypersim_invalid_ratio(s->entity.p, n)};
+
+  ds_hypersim_rgb_range(s->frame.rgb.p, 3 * n, &t);
+  depth_range(s, &t);
+  if (!ds_hypersim_fails(&t, s->left_out, sizeof s->left_out)) *s->left_out = 0;
 }
 
 /* ---- normals ---- */
@@ -147,6 +179,8 @@ int ds_hypersim_raw_decode(ds_source *s, const ds_hypersim_item *it) {
   if (it->per_scene) camera = *it->per_scene;
   else ds_camera_fixed(s->frame.H, s->frame.W, DS_REFERENCE_FOCAL * s->frame.W / 1024, &camera);
   TRY(tone_map(s));
+  if (s->o.filter == DS_FILTER_MARIGOLD) judge(s);
+  if (*s->left_out) goto out;
   TRY(make_depth(s, &camera));
   if (!(s->o.need & DS_NEED_NORMALS)) goto out;
   if (s->o.as_reference) {

@@ -12,13 +12,14 @@ typedef struct ds_kind {
   const char *name;
   double far_default;
   int domain_default;
+  bool has_filter;    /* knows what o.filter means */
   int H, W;           /* size when the config gives none; 0,0 = native */
   int crop_H, crop_W; /* crop when it gives neither size nor crop, for frames that are large enough; 0,0 = none */
   int (*open)(ds_source *s);   /* sets s->list, s->count */
   void (*close)(ds_source *s); /* takes a list that open left unfinished, or none */
   void (*describe)(const ds_source *s, int64_t i, char id[DS_ID_MAX]);
   int (*size)(ds_source *s, int64_t i, int *H, int *W); /* native */
-  int (*decode)(ds_source *s, int64_t i);               /* into s->frame */
+  int (*decode)(ds_source *s, int64_t i);               /* into s->frame; or says in s->left_out why not */
   int (*read)(ds_source *s, int64_t i, ds_sample *out);
   int (*read_extra)(ds_source *s, int64_t i, ds_extra *out);
   int (*store_normals)(ds_source *s, int64_t i, const char *root); /* NULL: its data come with normals */
@@ -38,6 +39,7 @@ struct ds_source {
   ds_buf file, colour, distance, entity, vectors; /* scratch of decoders */
   char *watch;                                    /* the caller's, for the path being read */
   size_t watch_size;
+  char left_out[64];                              /* ds_source_left_out, "" = it is not */
 };
 
 /* Says which file is being read, from now on. */

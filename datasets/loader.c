@@ -17,14 +17,15 @@
 #include "datasets/supervisor.h"
 #include "datasets/worker.h"
 
-enum { REPLACEMENTS = 8, RESTARTS = 5, END_S = 10, AHEAD_MAX = 1 << 16 };
+/* A filter may leave out most of a data set; so many damaged files in a row are no accident. */
+enum { REPLACEMENTS = 8, REPLACEMENTS_FILTERED = 63, RESTARTS = 5, END_S = 10, AHEAD_MAX = 1 << 16 };
 /* Deaths in one file after which the file is to blame. A signal from outside says little about it, unless it
  * is the kernel's that ran out of memory there. */
 enum { CRASHES = 2, KILLS = 5 };
 /* Native sizes are known only once a file is open: pixels of a sample for which address space is reserved. */
 static const int64_t NATIVE_PIXELS = (int64_t)1 << 24;
 
-typedef enum { JOB_NONE, JOB_OUT, JOB_READY, JOB_FAILED, JOB_LENT } job_state;
+typedef enum { JOB_NONE, JOB_OUT, JOB_READY, JOB_FAILED, JOB_PASSED_OVER, JOB_LENT } job_state;
 
 /* The trainer's side of a slot. */
 typedef struct job {
@@ -53,6 +54,7 @@ struct ds_loader {
   int g, first;
   int64_t planned, next; /* its seq; the seq that ds_loader_next hands out next */
   ds_bad_files bad;
+  int64_t passed_over; /* groups in a row */
   double waited_s;
   int restarts; /* of the supervisor, since a job was done */
 };
@@ -74,19 +76,24 @@ static void job_fail(ds_loader *l, int i, int code, const char *text) {
   if (text != s->text) snprintf(s->text, sizeof s->text, "%s", text);
 }
 
-/* Puts another item for pick `at` of job i, one not known to be bad. The job fails when there is none. */
+static int replacements_max(const ds_loader *l, int d) {
+  return ds_source_opts(l->data[d].source)->filter == DS_FILTER_NONE ? REPLACEMENTS : REPLACEMENTS_FILTERED;
+}
+
+/* Puts another item for pick `at` of job i, one not known to be bad or left out. The job fails when there is none. */
 static int pick_replace(ds_loader *l, int i, int at) {
   int st = OK;
   job *j = &l->jobs[i];
   ds_slot *s = l->ring.slots[i];
   const ds_group *g = &s->group;
+  const int most = replacements_max(l, g->dataset);
   char text[DS_RING_TEXT];
 
   j->crashes = j->kills = 0;
   do {
-    if (++j->attempts[at] > REPLACEMENTS) {
-      snprintf(text, sizeof text, "data.%d: %d replacements in a row were bad too%s%.900s", g->dataset,
-               REPLACEMENTS, s->text[0] ? ", the last: " : "", s->text);
+    if (++j->attempts[at] > most) {
+      snprintf(text, sizeof text, "data.%d: %d replacements in a row were bad%s too%s%.900s", g->dataset, most,
+               most > REPLACEMENTS ? " or left out" : "", s->text[0] ? ", the last: " : "", s->text);
       job_fail(l, i, E_DATA, text);
       return OK;
     }
@@ -96,9 +103,18 @@ static int pick_replace(ds_loader *l, int i, int at) {
       return OK;
     }
     TRY(st);
-  } while (ds_bad_files_has(&l->bad, g->dataset, s->picks[at].item));
+  } while (ds_bad_files_find(&l->bad, g->dataset, s->picks[at].item));
 out:
   return st;
+}
+
+/* A filter leaves out pick `at`: another takes its place. Dumps in list order pass it over instead. */
+static int pick_leave_out(ds_loader *l, int i, int at) {
+  const int d = l->ring.slots[i]->group.dataset;
+
+  if (!l->o.singly || ds_source_opts(l->data[d].source)->shuffle) return pick_replace(l, i, at);
+  l->jobs[i].state = JOB_PASSED_OVER;
+  return OK;
 }
 
 static void job_post(ds_loader *l, int i) {
@@ -123,6 +139,17 @@ static int file_bad(ds_loader *l, int i, int at) {
   }
   TRY(ds_bad_files_report(&l->bad, d, s->picks[at].item, s->text));
   TRY(pick_replace(l, i, at));
+  if (l->jobs[i].state == JOB_OUT) job_post(l, i);
+out:
+  return st;
+}
+
+static int file_left_out(ds_loader *l, int i, int at) {
+  int st = OK;
+  ds_slot *s = l->ring.slots[i];
+
+  TRY(ds_bad_files_leave_out(&l->bad, s->group.dataset, s->picks[at].item));
+  TRY(pick_leave_out(l, i, at));
   if (l->jobs[i].state == JOB_OUT) job_post(l, i);
 out:
   return st;
@@ -182,6 +209,7 @@ static int jobs_collect(ds_loader *l) {
     if (j->dropped) j->state = JOB_NONE;
     else if (state == DS_SLOT_DIED) TRY(job_died(l, i));
     else if (s->status == OK) j->state = JOB_READY;
+    else if (s->left_out) TRY(file_left_out(l, i, s->at));
     else if (s->at >= 0) TRY(file_bad(l, i, s->at));
     else job_fail(l, i, s->status, s->text);
     if (state == DS_SLOT_DONE) l->restarts = 0;
@@ -208,8 +236,10 @@ static int job_plan(ds_loader *l, int i) {
   s->text[0] = 0;
   memcpy(s->picks, l->picks + l->first, (size_t)s->npicks * sizeof *s->picks);
   memset(j->attempts, 0, (size_t)s->npicks * sizeof *j->attempts);
-  for (int at = 0; at < s->npicks && j->state == JOB_OUT; at++)
-    if (ds_bad_files_has(&l->bad, d, s->picks[at].item)) TRY(pick_replace(l, i, at));
+  for (int at = 0; at < s->npicks && j->state == JOB_OUT; at++) {
+    const ds_bad_item *known = ds_bad_files_find(&l->bad, d, s->picks[at].item);
+    if (known) TRY(known->left_out ? pick_leave_out(l, i, at) : pick_replace(l, i, at));
+  }
   if (j->state == JOB_OUT) job_post(l, i);
   l->planned++;
   l->first += s->npicks;
@@ -329,7 +359,15 @@ int ds_loader_next(ds_loader *l, ds_group **out) {
   int st = OK, i = 0;
   const double start = now_s();
 
-  TRY(next_wait(l, &i));
+  for (;;) {
+    TRY(next_wait(l, &i));
+    if (l->jobs[i].state != JOB_PASSED_OVER) break;
+    const int d = l->ring.slots[i]->group.dataset;
+    NEED(++l->passed_over < ds_source_count(l->data[d].source), E_DATA, "data.%d: its filter leaves out all samples", d);
+    l->jobs[i].state = JOB_NONE;
+    l->next++;
+  }
+  l->passed_over = 0;
   NEED(l->jobs[i].state == JOB_READY, l->ring.slots[i]->status, "%s", l->ring.slots[i]->text);
   l->jobs[i].state = JOB_LENT;
   l->next++;
@@ -497,7 +535,8 @@ double ds_loader_waited(ds_loader *l) {
   return s;
 }
 
-int64_t ds_loader_bad_files(const ds_loader *l) { return l->bad.n; }
+int64_t ds_loader_bad_files(const ds_loader *l) { return l->bad.n - l->bad.left_out; }
+int64_t ds_loader_left_out(const ds_loader *l, int dataset) { return ds_bad_files_left_out(&l->bad, dataset); }
 
 int ds_loader_worker_pids(const ds_loader *l, int *pids, int max) {
   for (int w = 0; w < l->ring.nworkers && w < max; w++)

@@ -60,6 +60,9 @@ void ds_loader_release(ds_loader *l, ds_group *g);
 double ds_loader_waited(ds_loader *l);
 /* Bad files reported so far (each once). */
 int64_t ds_loader_bad_files(const ds_loader *l);
+/* Items of data[dataset] that its filter has left out so far: others were drawn instead (ds_mixer_replace). With `singly`
+ * and no shuffling they are passed over. */
+int64_t ds_loader_left_out(const ds_loader *l, int dataset);
 /* Ends workers and supervisor. Takes NULL. */
 void ds_loader_close(ds_loader **l);
 /* Process ids of the workers, for tests (0 while one is being replaced); returns their number. */

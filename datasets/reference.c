@@ -10,11 +10,11 @@ uint16_t ds_reference_mm(double metres) {
 
 float ds_reference_metres(uint16_t mm) { return (float)(mm / 1000.0); }
 
-double ds_reference_planar(int H, int W, int row, int col, double distance) {
-  const float x = (float)(col - 0.5 * W + 0.5), y = (float)(row - 0.5 * H + 0.5), f = (float)DS_REFERENCE_FOCAL;
+double ds_reference_planar(double focal, int H, int W, int row, int col, double distance) {
+  const float x = (float)(col - 0.5 * W + 0.5), y = (float)(row - 0.5 * H + 0.5), f = (float)focal;
   const float ray = sqrtf(x * x + y * y + f * f);
 
-  return distance / ray * DS_REFERENCE_FOCAL;
+  return distance / ray * focal;
 }
 
 static double decode(uint8_t v) { return v / 255.0 * 2 - 1; }

@@ -16,8 +16,8 @@ uint16_t ds_reference_mm(double metres);
 /* Back to metres, as it divides: in double, then rounded to float. */
 float ds_reference_metres(uint16_t mm);
 /* Planar depth of the pixel at (row, col) from its distance, in the mix of float and double that numpy makes of its
- * formula. */
-double ds_reference_planar(int H, int W, int row, int col, double distance);
+ * formula; focal is DS_REFERENCE_FOCAL there. */
+double ds_reference_planar(double focal, int H, int W, int row, int col, double distance);
 /* rgb [H,W,3] in place: a `normal_cam` preview image (x right, y up, z back) turned to the viewer by the points that
  * depth [H,W] metres gives (no half pixel added), as image of LUB normals. Every value passes through 8 bits, cut. */
 void ds_reference_align(uint8_t *rgb, const float *depth, int H, int W);

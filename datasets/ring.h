@@ -34,6 +34,7 @@ typedef struct ds_slot {
   /* the answer */
   int status;           /* OK or the error's code; its message is in text */
   int at;               /* the pick it is about, -1 = none of them: no file is to blame */
+  bool left_out;        /* it is no error: a filter leaves that pick out */
   char text[DS_RING_TEXT];
   int wait_status;      /* of the dead worker, as waitpid gives it */
   /* where the worker is */

@@ -31,7 +31,7 @@ out:
 
 static int own_strings(ds_opts *o) {
   int st = OK;
-  const char **texts[] = {&o->kind, &o->root, &o->split, &o->split_csv, &o->camera_csv};
+  const char **texts[] = {&o->kind, &o->root, &o->split, &o->split_csv, &o->camera_csv, &o->frame_list};
 
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
     if ((st = own(texts[i])) != OK)
@@ -45,6 +45,7 @@ static void free_strings(ds_opts *o) {
   free((char *)o->split);
   free((char *)o->split_csv);
   free((char *)o->camera_csv);
+  free((char *)o->frame_list);
 }
 
 static int find_kind(const char *name, const ds_kind **out) {
@@ -72,7 +73,8 @@ static int take_defaults(ds_source *s) {
   NEED(o->root && *o->root, E_CONFIG, "data kind %s: no root", k->name);
   NEED(o->H >= 0 && o->W >= 0 && !o->H == !o->W && o->crop_H >= 0 && o->crop_W >= 0 && !o->crop_H == !o->crop_W,
        E_CONFIG, "data %s: size %dx%d, crop %dx%d", o->root, o->H, o->W, o->crop_H, o->crop_W);
-  NEED(o->filter == DS_FILTER_NONE, E_CONFIG, "data %s: filter: marigold is not there yet", o->root);
+  NEED(o->filter == DS_FILTER_NONE || k->has_filter, E_CONFIG, "data %s: filter: marigold is for kind hypersim, not %s",
+       o->root, k->name);
   s->crop_must_fit = o->crop_H > 0;
   if (!o->size_set && o->H == 0) {
     o->H = k->H;
@@ -210,6 +212,7 @@ static int read_frame(ds_source *s, int64_t i, bool flip, ds_sample *out) {
   int H, W;
 
   TRY(as_data(s->kind->decode(s, i)));
+  if (*s->left_out) goto out;
   TRY(window_of(s, i, s->frame.H, s->frame.W, &view.window));
   H = o->H > 0 ? o->H : view.window.H;
   W = o->H > 0 ? o->W : view.window.W;
@@ -230,12 +233,15 @@ int ds_source_read(ds_source *s, int64_t i, bool flip, ds_sample *out) {
 
   NEED(i >= 0 && i < s->count, E_FAIL, "%s: no item %lld among %lld", s->o.root, (long long)i, (long long)s->count);
   NEED(!flip || !s->kind->read, E_FAIL, "%s: kind %s takes no flip", s->o.root, s->kind->name);
+  *s->left_out = 0;
   if (s->kind->read) TRY(as_data(s->kind->read(s, i, out)));
   else TRY(read_frame(s, i, flip, out));
   ds_source_reading(s, "");
 out:
   return st;
 }
+
+const char *ds_source_left_out(const ds_source *s) { return *s->left_out ? s->left_out : NULL; }
 
 int ds_source_read_extra(ds_source *s, int64_t i, ds_extra *out) {
   int st = OK;

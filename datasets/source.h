@@ -32,6 +32,8 @@ typedef struct ds_opts {
   ds_normals normals;     /* vkitti2: stored, or made from depth; auto: stored when their folder is there */
   int domain;             /* -1 = the kind's default */
   const char *split_csv, *camera_csv; /* NULL = beside the data */
+  const char *frame_list; /* hypersim: only frames of this list, as Marigold's filename_list_*_filtered.txt; NULL = all */
+  bool keep_broken;       /* hypersim: renders known to be broken are used, as with as_reference */
   int need;               /* DS_NEED_* */
   int group;              /* kind batches: samples that every file must hold; 0 = any */
 } ds_opts;
@@ -59,6 +61,9 @@ int ds_source_describe(const ds_source *s, int64_t i, char id[DS_ID_MAX]);
  * mask is cleared (not with as_reference, where the mask is that of the depth). A flip is refused by stored kinds.
  * Errors: E_DATA naming the file and what is wrong with it. Not thread-safe on one source (it has scratch buffers). */
 int ds_source_read(ds_source *s, int64_t i, bool flip, ds_sample *out);
+/* Why o.filter leaves out the item that ds_source_read last read, whose planes are then not filled; NULL: it does not.
+ * A function of the item's files alone. (Where the verdict is known beforehand the item is not in the list.) */
+const char *ds_source_left_out(const ds_source *s);
 /* Kind vkitti2: makes item i's normals from its depth and stores them as the reference does, as 16-bit PNG under
  * root/vkitti_DAG_normals; a file that is there stays. Written beside and renamed. Errors: E_CONFIG for other kinds;
  * E_DATA, E_DISK, E_IO, E_NOMEM. */

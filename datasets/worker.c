@@ -65,6 +65,9 @@ static int group_decode(const ds_ring *r, ds_source *src, ds_slot *s) {
     ds_ring_beat(s, s->at = j);
     samples_place(s, j * per, per);
     TRY(ds_source_read(src, s->picks[j].item, s->picks[j].flip, s->samples));
+    const char *why = ds_source_left_out(src);
+    s->left_out = why != NULL;
+    NEED(!why, E_DATA, "left out: %s", why);
     for (int i = 0, b = j * per; i < per; i++, b++) {
       g->valid[b] = s->samples[i].valid;
       g->domain[b] = s->samples[i].domain;
@@ -79,6 +82,7 @@ out:
 void ds_worker_decode(const ds_data *data, const ds_ring *r, ds_slot *s) {
   ds_source *src = data[s->group.dataset].source;
 
+  s->left_out = false;
   ds_source_watch(src, s->path, sizeof s->path);
   s->status = group_decode(r, src, s);
   ds_source_watch(src, NULL, 0);

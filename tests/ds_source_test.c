@@ -24,8 +24,10 @@ static void refusals(void **state) {
   o.kind = "hypersim";
   check_source_fails(E_DATA, "/nowhere: no such folder", &o);
   o.filter = DS_FILTER_MARIGOLD;
-  check_source_fails(E_CONFIG, "filter: marigold is not there yet", &o);
+  o.kind = "batches";
+  check_source_fails(E_CONFIG, "filter: marigold is for kind hypersim, not batches", &o);
   o.filter = DS_FILTER_NONE;
+  o.kind = "hypersim";
   o.H = 5;
   check_source_fails(E_CONFIG, "size 5x0", &o);
   o.root = NULL;

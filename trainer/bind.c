@@ -72,7 +72,6 @@ int tr_bind_data(const cf_config *c, size_t i, ds_opts *o) {
   const cf_data *d = &c->data[i];
 
   NEED(d->kind != CF_KIND_MANIFEST, E_CONFIG, "data.%zu.kind: manifest is not available yet", i);
-  NEED(d->filter == CF_FILTER_NONE, E_CONFIG, "data.%zu.filter: marigold is not available yet", i);
   NEED(!d->cache, E_CONFIG, "data.%zu.cache: a cache of latents is not available yet", i);
   ds_opts_default(o);
   o->kind = cf_kind_name(d->kind);
@@ -96,6 +95,9 @@ int tr_bind_data(const cf_config *c, size_t i, ds_opts *o) {
   o->domain = domain_of(d->domain);
   o->split_csv = d->split_csv;
   o->camera_csv = d->camera_csv;
+  o->filter = d->filter == CF_FILTER_MARIGOLD ? DS_FILTER_MARIGOLD : DS_FILTER_NONE;
+  o->frame_list = d->frame_list;
+  o->keep_broken = d->keep_broken;
   o->need = needed_planes(c);
   o->group = (int)c->optim.group;
 out:

@@ -353,6 +353,9 @@ static int train(run *r) {
   log_status_end();
   if (ds_loader_bad_files(r->loader))
     log_warn("%lld bad files were passed over", (long long)ds_loader_bad_files(r->loader));
+  for (size_t i = 0; i < r->c->ndata; i++)
+    if (ds_loader_left_out(r->loader, (int)i))
+      log_info("data.%zu: the filter left out %lld frames", i, (long long)ds_loader_left_out(r->loader, (int)i));
 out:
   return st;
 }

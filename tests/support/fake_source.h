@@ -21,6 +21,8 @@ struct ds_source {
   bool stored, native;
   long busy_ns; /* a sample takes this long */
   int64_t bad[FAKE_MARKS], crash[FAKE_MARKS], hang[FAKE_MARKS], wide[FAKE_MARKS]; /* item + 1; 0 = none */
+  int64_t left_out_from; /* a filter leaves out items from here on; 0 = none */
+  const char *left_out;
   int64_t bad_from;      /* items from here on are bad too; 0 = none */
   int64_t nomem;         /* item + 1 */
   volatile int *crashes; /* [FAKE_MARKS] shared: deaths that are left in each `crash` item; NULL = always */
@@ -120,10 +122,13 @@ int ds_source_read(ds_source *s, int64_t i, bool flip, ds_sample *out) {
   NEED(!fake_marked(s->bad, i) && (!s->bad_from || i < s->bad_from), E_DATA, "/fake/set%d/%04lld.file: cut",
        s->number, (long long)i);
   NEED(s->nomem != i + 1, E_NOMEM, "no memory for a sample");
-  for (int b = 0; b < s->per_item; b++) fake_fill(s, i, b, flip, &out[b]);
+  s->left_out = s->left_out_from && i >= s->left_out_from ? "too dull" : NULL;
+  for (int b = 0; b < s->per_item && !s->left_out; b++) fake_fill(s, i, b, flip, &out[b]);
 out:
   return st;
 }
+
+const char *ds_source_left_out(const ds_source *s) { return s->left_out; }
 
 int ds_source_read_extra(ds_source *s, int64_t i, ds_extra *out) {
   out->has_noise = false;
