@@ -14,6 +14,7 @@ extern "C" {
 #endif
 typedef enum { CF_AUTO, CF_CPU, CF_CUDA } cf_device;
 typedef enum { CF_FP32, CF_BF16 } cf_precision;
+typedef enum { CF_KERNELS_AUTO, CF_KERNELS_PLAIN, CF_KERNELS_FUSED } cf_kernels;
 typedef enum { CF_DEPTH, CF_NORMALS, CF_JOINT } cf_task;
 typedef enum { CF_FAMILY_AUTO, CF_SD, CF_MARIGOLD, CF_GEOWIZARD } cf_family;
 typedef enum { CF_ZEROS, CF_GAUSSIAN, CF_PYRAMID, CF_NONE } cf_noise;
@@ -59,7 +60,7 @@ typedef struct cf_data {
 } cf_data;
 
 typedef struct cf_config {
-  struct { char *dir; uint64_t seed; cf_device device; cf_precision precision; bool deterministic; } run;
+  struct { char *dir; uint64_t seed; cf_device device; cf_precision precision; bool deterministic; cf_kernels kernels; double memory_limit; } run;
   struct {
     char *path;             /* NULL when unset */
     cf_task task;

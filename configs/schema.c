@@ -16,6 +16,8 @@ const cf_key cf_keys[] = {
   {"run.device", CF_T_ENUM, C(run.device), 0, 0, "auto|cpu|cuda", "auto", CF_FREE, "auto: the GPU when there is one"},
   {"run.precision", CF_T_ENUM, C(run.precision), 0, 0, "fp32|bf16", "fp32", 0, "bf16 keeps fp32 masters, moments, gradient sums and loss"},
   {"run.deterministic", CF_T_BOOL, C(run.deterministic), 0, 0, NULL, "false", CF_FREE, "only kernels that give the same bits each time"},
+  {"run.kernels", CF_T_ENUM, C(run.kernels), 0, 0, "auto|plain|fused", "auto", CF_FREE, "fused: this program's kernels between convolutions; plain: libtorch's operators one by one; auto: fused on a GPU"},
+  {"run.memory_limit", CF_T_REAL, C(run.memory_limit), 0, BIG, NULL, "0", CF_FREE, "GiB that a run may use of the GPU's memory, or plan with on the CPU; 0 = all there is"},
 
   {"model.path", CF_T_PATH, C(model.path), 0, 0, NULL, NULL, CF_FREE, "the base model's diffusers folder"},
   {"model.task", CF_T_ENUM, C(model.task), 0, 0, "depth|normals|joint", "depth", 0, "what is learnt; joint is not built yet"},

@@ -17,6 +17,7 @@ struct md_params {
   tchc_tensor **tensors; /* views of flat; NULL until allocated */
   int n, capacity;
   int64_t numel;
+  bool channels_last;
   tchc_tensor *flat;
 };
 
@@ -81,12 +82,32 @@ out:
   return st;
 }
 
-/* Parameter i as a view of `flat`: the one place that knows how a parameter lies in memory. */
-static int view_of(const md_param *m, const tchc_tensor *flat, tchc_tensor **out) {
+void md_params_channels_last(md_params *p) {
+  assert(!p->flat);
+  p->channels_last = true;
+}
+
+bool md_params_is_plain(const md_params *p) { return !p->channels_last; }
+
+/* [O,I,kh,kw] of memory that lies [O,kh,kw,I] */
+static int channels_last_view(const md_param *m, const tchc_tensor *part, tchc_tensor **out) {
   int st = OK;
+  tchc_tensor *last = NULL;
+  TRY(tchc_reshape(part, (int64_t[]){m->shape[0], m->shape[2], m->shape[3], m->shape[1]}, 4, &last));
+  TRY(tchc_permute(last, (int64_t[]){0, 3, 1, 2}, 4, out));
+out:
+  tchc_free(&last);
+  return st;
+}
+
+/* The one place that knows how a parameter lies in memory. */
+int md_params_view(const md_params *p, int i, const tchc_tensor *flat, tchc_tensor **out) {
+  int st = OK;
+  const md_param *m = md_params_at(p, i);
   tchc_tensor *part = NULL, *view = NULL;
   TRY(tchc_narrow(flat, 0, m->offset, m->numel, &part));
-  TRY(tchc_reshape(part, m->shape, m->ndim, &view));
+  if (p->channels_last && m->ndim == 4) TRY(channels_last_view(m, part, &view));
+  else TRY(tchc_reshape(part, m->shape, m->ndim, &view));
   tchc_keep(view);
   *out = view;
 out:
@@ -100,7 +121,7 @@ int md_params_allocate(md_params *p, tchc_dtype dt, tchc_device d) {
   NEED((p->tensors = calloc((size_t)p->n + 1, sizeof *p->tensors)) != NULL, E_NOMEM, "%s: parameters", p->what);
   TRY(tchc_full((int64_t[]){p->numel}, 1, 0, dt, d, &p->flat));
   tchc_keep(p->flat);
-  for (int i = 0; i < p->n; i++) TRY(view_of(&p->items[i], p->flat, &p->tensors[i]));
+  for (int i = 0; i < p->n; i++) TRY(md_params_view(p, i, p->flat, &p->tensors[i]));
 out:
   if (st != OK) release(p);
   return st;
@@ -113,6 +134,7 @@ int md_params_clone(const md_params *p, tchc_dtype dt, md_params **out) {
   assert(p->flat);
   TRY(md_params_create(p->what, &q));
   for (int i = 0; i < p->n; i++) TRY(md_params_declare(q, p->items[i].ndim, p->items[i].shape, "%s", p->items[i].name));
+  q->channels_last = p->channels_last;
   TRY(md_params_allocate(q, dt, tchc_where(p->flat)));
   TRY(md_params_copy(q, p));
   *out = q;
@@ -124,7 +146,7 @@ out:
 
 int md_params_copy(md_params *dst, const md_params *src) {
   int st = OK;
-  assert(dst->n == src->n);
+  assert(dst->n == src->n && dst->channels_last == src->channels_last);
   NEED(dst->numel == src->numel, E_SHAPE, "%s: %lld elements into %lld", dst->what, (long long)src->numel,
        (long long)dst->numel);
   TRY(tchc_copy(dst->flat, src->flat, false));
@@ -171,7 +193,7 @@ int md_params_train(md_params *p, tchc_tensor *grads) {
        (long long)p->numel, tchc_text(grads));
   for (int i = 0; i < p->n; i++) {
     TRY(tchc_requires_grad_(p->tensors[i], grads != NULL));
-    if (grads) TRY(view_of(&p->items[i], grads, &part));
+    if (grads) TRY(md_params_view(p, i, grads, &part));
     TRY(tchc_set_grad(p->tensors[i], part));
     tchc_free(&part);
   }

@@ -22,9 +22,14 @@ int md_params_create(const char *what, md_params **out);
 void md_params_destroy(md_params **p);
 /* Order of declaration is the order in memory. Errors: E_FAIL for a name declared twice. */
 int md_params_declare(md_params *p, int ndim, const int64_t *shape, const char *name_fmt, ...) ERR_PRINTF(4, 5);
+/* Kernels of convolutions will lie channels last ([O,kh,kw,I]) in the flat tensor, as a GPU reads them; shapes and names
+ * stay. Before md_params_allocate. */
+void md_params_channels_last(md_params *p);
+/* Does each parameter lie row-major, as a checkpoint has it? */
+bool md_params_is_plain(const md_params *p);
 /* One flat tensor of dt on d, zeros; every parameter a view of it. */
 int md_params_allocate(md_params *p, tchc_dtype dt, tchc_device d);
-/* The same names in another type, allocated, values converted. */
+/* The same names and layout in another type, allocated, values converted. */
 int md_params_clone(const md_params *p, tchc_dtype dt, md_params **out);
 /* dst = src, whole flat tensor at once, converting. */
 int md_params_copy(md_params *dst, const md_params *src);
@@ -39,6 +44,8 @@ int md_params_find(const md_params *p, const char *name); /* index or -1 */
 tchc_tensor *md_params_tensor(const md_params *p, int i);
 tchc_tensor *md_params_get(const md_params *p, const char *name_fmt, ...) ERR_PRINTF(2, 3);
 tchc_tensor *md_params_flat(const md_params *p);
+/* Parameter i's part of `flat` [numel], laid out as p's own; the caller ends it with tchc_free. */
+int md_params_view(const md_params *p, int i, const tchc_tensor *flat, tchc_tensor **out);
 /* Parameter i = values [numel], row-major, converted to p's type. */
 int md_params_put(md_params *p, int i, const float *values);
 

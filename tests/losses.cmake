@@ -5,7 +5,8 @@ endforeach()
 e2eft_test(kn_adamw_test LINK kernels)
 e2eft_test(kn_refs_test LINK kernels tchc)
 
-# The CUDA kernels, twice: compiled as C++ with a thread of the GPU as a coroutine, on any machine; and on the GPU.
+# The CUDA kernels, twice: compiled as C++ with a thread of the GPU as a coroutine, on any machine; and on the GPU. The
+# same tests hold for the host's table, whose entries are the references.
 set(on_cpu ${CMAKE_CURRENT_LIST_DIR}/support/device_cpu.cpp ${KERNELS_CU})
 foreach(file ${on_cpu})
   if(file MATCHES "\\.cu$")
@@ -21,6 +22,7 @@ e2eft_test(ls_loss_test LINK losses kernels_on_cpu LABELS golden)
 foreach(op losses adamw blocks)
   set(source SOURCES ${CMAKE_CURRENT_LIST_DIR}/kn_${op}_device_test.c)
   e2eft_test(kn_${op}_on_cpu_test ${source} LINK kernels_on_cpu)
+  e2eft_test(kn_${op}_host_test ${source} ${CMAKE_CURRENT_LIST_DIR}/support/device_host.c LINK kernels)
   if(E2EFT_HAVE_CUDA)
     e2eft_test(kn_${op}_gpu_test ${source} ${CMAKE_CURRENT_LIST_DIR}/support/device_cuda.c LINK kernels CUDA::cudart LABELS gpu)
     target_compile_definitions(kn_${op}_gpu_test PRIVATE E2EFT_KERNELS_DIR="${CMAKE_BINARY_DIR}")

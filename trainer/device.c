@@ -4,31 +4,62 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "kernels/host.h"
+#include "trainer/footprint.h"
 
 /* Is there a driver to ask? Loading libtorch_cuda takes a second, which machines without a GPU need not spend. */
 static bool driver_is_there(void) { return !access("/dev/nvidiactl", F_OK) || !access("/dev/dxg", F_OK); }
 
-static int open_cuda(char *name, size_t size) {
+static int64_t limit_bytes(const cf_config *c) { return (int64_t)(c->run.memory_limit * 1024 * 1024 * 1024); }
+
+static int open_cuda(const cf_config *c, tr_device *d) {
   int st = OK;
 
   TRY(tchc_cuda_open());
   NEED(tchc_cuda_count() > 0, E_DEVICE, "no CUDA device is visible");
-  TRY(tchc_cuda_name(0, name, size));
-  FAIL(E_DEVICE, "%s: training on CUDA is not built yet", name);
+  TRY(kn_cuda_open(NULL, &d->kernels));
+  TRY(tchc_cuda_name(0, d->name, sizeof d->name));
+  d->at = (tchc_device){TCHC_CUDA, 0};
+  d->fused = c->run.kernels != CF_KERNELS_PLAIN;
+  if (limit_bytes(c)) TRY(tchc_memory_cap(d->at, limit_bytes(c)));
 out:
   return st;
 }
 
-int tr_device_open(const cf_config *c, tchc_device *out, char *name, size_t size) {
-  int st = OK;
-  const tchc_backend_opts backend = {.deterministic = c->run.deterministic, .cudnn_benchmark = !c->run.deterministic};
+static void use_cpu(const cf_config *c, tr_device *d) {
+  const bool fused = c->run.kernels == CF_KERNELS_FUSED;
 
-  if (c->run.device == CF_CUDA) TRY_AS(E_DEVICE, open_cuda(name, size), "run.device: cuda");
-  if (c->run.device == CF_AUTO && driver_is_there() && open_cuda(name, size) != OK)
+  *d = (tr_device){.at = TCHC_CPU_DEVICE, .kernels = fused ? kn_host() : NULL, .fused = fused, .name = "cpu"};
+}
+
+int tr_device_open(const cf_config *c, tr_device *out) {
+  int st = OK;
+  tr_device d;
+  const tchc_backend_opts backend = {.deterministic = c->run.deterministic,
+                                     .cudnn_benchmark = !c->run.deterministic,
+                                     .attention = c->run.deterministic ? TCHC_ATTENTION_AUTO : TCHC_ATTENTION_CUDNN};
+
+  use_cpu(c, &d);
+  if (c->run.device == CF_CUDA) TRY_AS(E_DEVICE, open_cuda(c, &d), "run.device: cuda");
+  if (c->run.device == CF_AUTO && driver_is_there() && open_cuda(c, &d) != OK) {
     log_warn("run.device: auto: %s; computing on the CPU", err_text());
+    err_clear();
+    use_cpu(c, &d);
+  }
   TRY(tchc_set_backend(&backend));
-  snprintf(name, size, "cpu");
-  *out = TCHC_CPU_DEVICE;
+  *out = d;
 out:
   return st;
+}
+
+int64_t tr_device_room(const cf_config *c, const tr_device *d) {
+  const int64_t limit = limit_bytes(c);
+  int64_t room = tr_footprint_host_bytes(), total;
+
+  if (d->at.type == TCHC_CUDA && tchc_memory_info(d->at, &room, &total) != OK) {
+    log_warn("memory of %s: %s", d->name, err_text());
+    err_clear();
+    room = 0;
+  }
+  return limit && (!room || limit < room) ? limit : room;
 }

@@ -87,6 +87,7 @@ static int load_vae(const cf_config *c, tr_network *net) {
   TRY(io_path(dir, "%s/vae", c->model.path));
   TRY(md_params_create("vae", &net->vae_params));
   TRY(md_vae_declare(&net->vae_config, net->vae_params));
+  if (net->fused || net->device.type != TCHC_CPU) md_params_channels_last(net->vae_params);
   TRY(md_params_allocate(net->vae_params, net->dtype, net->device));
   if (c->model.init == CF_RANDOM) TRY(md_params_randomise(net->vae_params, c->run.seed));
   else TRY(md_vae_load(&net->vae_config, dir, net->vae_params));
@@ -108,6 +109,7 @@ static int load_unet(const cf_config *c, tr_network *net) {
   TRY(io_path(dir, "%s/unet", c->model.path));
   TRY(md_params_create("unet", &net->masters));
   TRY(md_unet_declare(&net->unet_config, net->masters));
+  if (net->fused || net->device.type != TCHC_CPU) md_params_channels_last(net->masters);
   TRY(md_params_allocate(net->masters, TCHC_F32, net->device));
   if (c->model.init == CF_RANDOM) TRY(md_params_randomise(net->masters, c->run.seed));
   else TRY(md_unet_load(&net->unet_config, dir, c->model.conv_in_bias == CF_KEEP, net->masters));
@@ -125,10 +127,12 @@ out:
   return st;
 }
 
-int tr_network_load(const cf_config *c, tchc_device d, tr_network *net) {
+int tr_network_load(const cf_config *c, const tr_device *d, tr_network *net) {
   int st = OK;
 
-  net->device = d;
+  net->device = d->at;
+  net->kernels = d->kernels;
+  net->fused = d->fused;
   net->dtype = c->run.precision == CF_BF16 ? TCHC_BF16 : TCHC_F32;
   TRY(load_unet(c, net));
   TRY(load_vae(c, net));

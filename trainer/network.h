@@ -8,6 +8,7 @@
 #include "models/scheduler.h"
 #include "models/unet.h"
 #include "models/vae.h"
+#include "trainer/device.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -21,6 +22,8 @@ typedef struct tr_network {
 
   tchc_device device;
   tchc_dtype dtype;             /* of weights in the networks: f32 or bf16 */
+  const struct kn_cuda *kernels; /* losses and optimizer run where the tensors are; NULL: C on the host */
+  bool fused;                   /* the networks run through these kernels too; else ATen's operators one by one */
   md_params *masters;           /* f32; in fp32 mode the U-Net's own parameters */
   md_params *working;           /* bf16 copy, NULL in fp32 mode */
   md_params *vae_params;
@@ -35,7 +38,7 @@ typedef struct tr_network {
  * fit the model. net is zeroed first; tr_network_fini frees it, after errors too. */
 int tr_network_read(const cf_config *c, tr_network *net);
 /* Loads (model.init: random draws) weights, gets the networks ready to train on d. Errors: E_CKPT, E_NOMEM, E_DEVICE. */
-int tr_network_load(const cf_config *c, tchc_device d, tr_network *net);
+int tr_network_load(const cf_config *c, const tr_device *d, tr_network *net);
 /* Declares and checks the weights' names and shapes without reading them; numel of U-Net and VAE. Errors: E_CKPT. */
 int tr_network_check(const cf_config *c, const tr_network *net, int64_t *unet_numel, int64_t *vae_numel);
 void tr_network_fini(tr_network *net);

@@ -11,15 +11,18 @@ typedef struct tr_optimizer tr_optimizer;
 /* net is borrowed. Errors: E_NOMEM, E_DEVICE. */
 int tr_optimizer_create(const cf_config *c, tr_network *net, tr_optimizer **out);
 void tr_optimizer_destroy(tr_optimizer **o);
-/* L2 norm of net->grads. bad: NULL, or the name of the first parameter with a non-finite gradient, lent by the network. */
-int tr_optimizer_norm(tr_optimizer *o, double *norm, const char **bad);
-/* One update with this rate; norm as given by tr_optimizer_norm. */
-int tr_optimizer_update(tr_optimizer *o, double lr, double norm);
+/* Norm of net->grads and one update with this rate, where gradient and losses (any shape, f32; on the network's device)
+ * are all finite; else nothing changes. update false: the norm alone. On a GPU the host does not wait. */
+int tr_optimizer_step(tr_optimizer *o, double lr, const tchc_tensor *losses, bool update);
+/* What the last step came to; waits for the device. bad: NULL, or the name of the first parameter with a non-finite
+ * gradient, lent by the network. */
+int tr_optimizer_result(tr_optimizer *o, double *norm, const char **bad);
 /* Decay of update t (from 1) towards `decay`: 0 first, then min(decay, t / (9 + t)). Source: diffusers EMAModel.get_decay. */
 double tr_ema_decay(double decay, int64_t t);
 
-/* Fills the checkpoint's buffers and layout with the optimizer's own (host) memory, lent until the next update, and
- * adam_t; with a device, with copies made now. For loading, write into them and call tr_optimizer_restored. */
+/* Fills the checkpoint's buffers and layout, row-major on the host, and adam_t: with the optimizer's own memory where that
+ * is so, lent until the next update; otherwise with copies made now, lent until the next call. For loading, write into them
+ * and call tr_optimizer_restored. */
 int tr_optimizer_state(tr_optimizer *o, ck_state *s);
 /* After ck_load into the buffers of tr_optimizer_state. */
 int tr_optimizer_restored(tr_optimizer *o, const ck_state *s);

@@ -32,7 +32,7 @@ typedef struct run {
   ds_loader *loader;
   tr_network net;
   tr_plan plan;
-  char device_name[128];
+  tr_device device;
   tr_stepper *stepper;
   tr_optimizer *optimizer;
   tr_progress progress;
@@ -85,13 +85,12 @@ static void step_options(const run *r, const ls_kind *loss, tr_step_opts *o) {
 
 static int load_model(run *r) {
   int st = OK;
-  tchc_device device;
   tr_step_opts so;
   const ls_kind *loss;
 
   TRY(tr_bind_loss(r->c, &loss));
-  TRY(tr_device_open(r->c, &device, r->device_name, sizeof r->device_name));
-  TRY(tr_network_load(r->c, device, &r->net));
+  TRY(tr_device_open(r->c, &r->device));
+  TRY(tr_network_load(r->c, &r->device, &r->net));
   step_options(r, loss, &so);
   TRY(tr_stepper_create(&so, &r->net, &r->stepper));
   TRY(tr_optimizer_create(r->c, &r->net, &r->optimizer));
@@ -121,7 +120,7 @@ static void introduce(const run *r) {
   const tr_plan *p = &r->plan;
 
   log_info("e2eft %s (%s), libtorch %s, %s, %s, seed %llu", tr_version(), tr_commit(), tchc_torch_version(),
-           r->device_name, r->c->run.precision == CF_BF16 ? "bf16" : "fp32", (unsigned long long)r->c->run.seed);
+           r->device.name, r->c->run.precision == CF_BF16 ? "bf16" : "fp32", (unsigned long long)r->c->run.seed);
   log_info("%lld samples; steps %lld to %lld of %d samples in groups of %d; %d at once, %d through the decoder",
            (long long)p->samples, (long long)r->step + 1, (long long)r->c->optim.steps, p->groups * p->group, p->group,
            p->unet_batch, p->decoder_batch);
@@ -152,7 +151,7 @@ static void close_board(run *r) {
 static int open_records(run *r) {
   int st = OK;
   char path[IO_PATH_MAX];
-  const tr_record record = {ck_rundir_path(r->dir), r->config_text, r->c, &r->data, r->device_name, r->o->argc,
+  const tr_record record = {ck_rundir_path(r->dir), r->config_text, r->c, &r->data, r->device.name, r->o->argc,
                             r->o->argv, r->start.checkpoint[0] ? r->start.checkpoint : NULL};
 
   TRY(tr_start_prepare(&r->start, r->dir));
@@ -251,12 +250,15 @@ static int compute(run *r, tr_metrics *m, char why[512]) {
   int st = OK;
   const tr_losses *l = NULL;
   const char *bad = NULL;
+  bool all_empty;
 
-  TRY(tr_stepper_run(r->stepper, r->groups, &l));
-  TRY(tr_optimizer_norm(r->optimizer, &m->grad_norm, &bad));
+  TRY(tr_stepper_run(r->stepper, r->groups, &all_empty));
+  TRY(tr_optimizer_step(r->optimizer, m->lr, tr_stepper_sums(r->stepper), !all_empty));
+  /* all work of the step is queued: only now does the host wait for numbers */
+  TRY(tr_stepper_losses(r->stepper, r->groups, &l));
+  TRY(tr_optimizer_result(r->optimizer, &m->grad_norm, &bad));
   judge(r, l, bad, why);
   m->skipped = why[0] != 0;
-  if (!m->skipped) TRY(tr_optimizer_update(r->optimizer, m->lr, m->grad_norm));
   m->loss = l->mean;
   m->group_loss = l->group;
   m->group_empty = l->empty;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "trainer/noise.h"
 #include "trainer/pack.h"
 
@@ -217,7 +218,8 @@ static int decode_part(tr_stepper *s, const micro *m, const tchc_tensor *z, int 
   TRY(tchc_narrow(m->mask, 0, at, n, &mask));
   TRY(tchc_narrow(m->weight, 0, at, n, &weight));
   const ls_batch batch = {
-      .decoded = image, .target = target, .mask = mask, .weight = weight, .reference = s->o.reference_loss};
+      .decoded = image, .target = target, .mask = mask, .weight = weight, .reference = s->o.reference_loss,
+      .cuda = s->net->device.type == TCHC_CUDA ? s->net->kernels : NULL};
   TRY(s->o.loss->apply(&batch, &total, &sums));
   TRY(tchc_backward(total, NULL));
   TRY(tchc_narrow(s->sums, 0, m->first + at, n, &place));
@@ -249,6 +251,7 @@ static double group_loss(const tr_stepper *s, int g, const ds_group *group) {
 /* Under drop_nan_groups: marks the picked groups whose loss is NaN. */
 static int find_nan(tr_stepper *s, const micro *m, bool *found) {
   int st = OK;
+  tchc_tensor *place = NULL;
 
   *found = false;
   TRY(tchc_to_host(s->sums, s->sums_host, sizeof *s->sums_host * (size_t)(s->o.groups * s->o.group)));
@@ -257,6 +260,9 @@ static int find_nan(tr_stepper *s, const micro *m, bool *found) {
     if (!isnan(group_loss(s, g, m->groups[i]))) continue;
     s->losses.dropped[g] = s->losses.empty[g] = *found = true;
   }
+  if (!*found) goto out;
+  TRY(tchc_narrow(s->sums, 0, m->first, m->B, &place));
+  TRY(tchc_zero_(place)); /* fewer samples come into this place again */
 out:
   return st;
 }
@@ -284,31 +290,11 @@ out:
   return st;
 }
 
-static int collect_losses(tr_stepper *s, ds_group *const *groups) {
-  int st = OK;
-  double sum = 0;
-
-  TRY(tchc_to_host(s->sums, s->sums_host, sizeof *s->sums_host * (size_t)(s->o.groups * s->o.group)));
-  s->losses.all_empty = true;
-  for (int g = 0; g < s->o.groups; g++) {
-    s->losses.group[g] = s->losses.empty[g] ? 0 : group_loss(s, g, groups[g]);
-    s->losses.all_empty &= s->losses.empty[g];
-    sum += s->losses.group[g];
-  }
-  s->losses.mean = sum / s->o.groups;
-out:
-  return st;
-}
-
-int tr_stepper_run(tr_stepper *s, ds_group *const *groups, const tr_losses **losses) {
+/* All groups that are not `done`, a micro-batch at a time. */
+static int run_groups(tr_stepper *s, ds_group *const *groups) {
   int st = OK, n, first = 0;
   const int max = s->o.unet_batch / s->o.group;
 
-  TRY(tr_network_zero_grads(s->net));
-  for (int g = 0; g < s->o.groups; g++) {
-    s->losses.dropped[g] = false;
-    s->losses.empty[g] = s->done[g] = !tr_group_valid(groups[g]);
-  }
   while ((n = tr_pack_next(groups, s->o.groups, s->done, max, s->picked))) {
     bool again;
     for (int i = 0; i < n; i++) {
@@ -320,7 +306,60 @@ int tr_stepper_run(tr_stepper *s, ds_group *const *groups, const tr_losses **los
     for (int i = 0; i < n; i++) s->done[s->picked[i]] = !again || s->losses.dropped[s->picked[i]];
     if (!again) first += m.B;
   }
-  TRY(collect_losses(s, groups));
+out:
+  return st;
+}
+
+static int begin(tr_stepper *s, ds_group *const *groups) {
+  int st = OK;
+
+  TRY(tr_network_zero_grads(s->net));
+  TRY(tchc_zero_(s->sums));
+  for (int g = 0; g < s->o.groups; g++) {
+    s->losses.dropped[g] = false;
+    s->losses.empty[g] = s->done[g] = !tr_group_valid(groups[g]);
+  }
+out:
+  return st;
+}
+
+/* After E_NOMEM: smaller parts, and whatever the allocator holds back. False when there is nothing smaller. */
+static bool make_smaller(tr_stepper *s) {
+  if (s->o.decoder_batch > 1) s->o.decoder_batch /= 2;
+  else if (s->o.unet_batch > s->o.group) s->o.unet_batch = s->o.unet_batch / s->o.group / 2 * s->o.group;
+  else return false;
+  log_warn("%s: going on with %d samples through the U-Net and %d through the decoder at once", err_text(),
+           s->o.unet_batch, s->o.decoder_batch);
+  err_clear();
+  return tchc_memory_empty_cache(s->net->device) == OK;
+}
+
+int tr_stepper_run(tr_stepper *s, ds_group *const *groups, bool *all_empty) {
+  int st = OK;
+
+  do {
+    TRY(begin(s, groups));
+    st = run_groups(s, groups);
+  } while (st == E_NOMEM && make_smaller(s));
+  s->losses.all_empty = true;
+  for (int g = 0; g < s->o.groups; g++) s->losses.all_empty &= s->losses.empty[g];
+  *all_empty = s->losses.all_empty;
+out:
+  return st;
+}
+
+const tchc_tensor *tr_stepper_sums(const tr_stepper *s) { return s->sums; }
+
+int tr_stepper_losses(tr_stepper *s, ds_group *const *groups, const tr_losses **losses) {
+  int st = OK;
+  double sum = 0;
+
+  TRY(tchc_to_host(s->sums, s->sums_host, sizeof *s->sums_host * (size_t)(s->o.groups * s->o.group)));
+  for (int g = 0; g < s->o.groups; g++) {
+    s->losses.group[g] = s->losses.empty[g] ? 0 : group_loss(s, g, groups[g]);
+    sum += s->losses.group[g];
+  }
+  s->losses.mean = sum / s->o.groups;
   *losses = &s->losses;
 out:
   return st;

@@ -40,9 +40,16 @@ typedef struct tr_stepper tr_stepper;
 /* net is borrowed. Errors: E_NOMEM, E_DEVICE. */
 int tr_stepper_create(const tr_step_opts *o, tr_network *net, tr_stepper **out);
 void tr_stepper_destroy(tr_stepper **s);
-/* groups [groups] of one step in order; net->grads is the step's gradient afterwards. *losses is lent until the next
- * call. Errors: E_SHAPE, E_NOMEM, E_DEVICE; non-finite losses are no error. */
-int tr_stepper_run(tr_stepper *s, ds_group *const *groups, const tr_losses **losses);
+/* groups [groups] of one step in order; net->grads is the step's gradient afterwards. Where memory runs out the step is
+ * begun again with smaller parts, with a warning: half the decoder's, and when that is 1, fewer groups through the U-Net;
+ * later steps stay with these. *all_empty: no group had a valid pixel (or a loss that was not dropped), there is no gradient.
+ * Errors: E_SHAPE, E_DEVICE; E_NOMEM when one group does not fit; non-finite losses are no error. */
+int tr_stepper_run(tr_stepper *s, ds_group *const *groups, bool *all_empty);
+/* The samples' summed errors [groups*group] f32 on the device, 0 for those that were not computed: finite when all losses
+ * are. Lent until the next run. */
+const tchc_tensor *tr_stepper_sums(const tr_stepper *s);
+/* Waits for the device. groups: as given to tr_stepper_run. *losses is lent until the next run. */
+int tr_stepper_losses(tr_stepper *s, ds_group *const *groups, const tr_losses **losses);
 #ifdef __cplusplus
 }
 #endif

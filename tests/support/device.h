@@ -1,5 +1,6 @@
 /* tests/support/device.h: the device that a kernel test runs on. device_cuda.c: the first GPU and libe2eft_kernels.so.
- * device_cpu.cpp: the same kernels compiled as C++ (cuda_on_cpu); device memory is then the process's own. */
+ * device_cpu.cpp: the same kernels compiled as C++ (cuda_on_cpu); device_host.c: the references behind kn_host. Device
+ * memory is then the process's own. */
 #ifndef TESTS_SUPPORT_DEVICE_H
 #define TESTS_SUPPORT_DEVICE_H
 #include <stdbool.h>
