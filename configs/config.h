@@ -30,6 +30,8 @@ typedef enum { CF_LAYOUT_AUTO, CF_LAYOUT_RAW, CF_LAYOUT_MARIGOLD } cf_layout;
 typedef enum { CF_PER_SCENE, CF_FIXED } cf_intrinsics;
 typedef enum { CF_FILTER_NONE, CF_FILTER_MARIGOLD } cf_filter;
 typedef enum { CF_NORMALS_AUTO, CF_NORMALS_FILES, CF_NORMALS_DEPTH } cf_normals;
+typedef enum { CF_PLANAR, CF_EUCLIDEAN } cf_depth_kind;
+typedef enum { CF_FRAME_LUB, CF_FRAME_MARIGOLD, CF_FRAME_OPENCV } cf_normals_frame;
 typedef enum { CF_BAD_SKIP, CF_BAD_FATAL } cf_bad_file;
 typedef enum { CF_DOMAIN_UNSET, CF_INDOOR, CF_OUTDOOR, CF_OBJECT } cf_domain;
 
@@ -53,6 +55,9 @@ typedef struct cf_data {
   cf_bad_file bad_file;
   bool mm_wrap;
   cf_normals normals;
+  double depth_unit;        /* 0 = by the type of the file */
+  cf_depth_kind depth_kind;
+  cf_normals_frame normals_frame;
   cf_domain domain;
   char *cache, *split_csv, *camera_csv, *frame_list; /* NULL when unset */
   bool keep_broken;

@@ -7,8 +7,9 @@
 /* What an unset key of a data set stands for. */
 static const char *data_default(const cf_data *d, const char *leaf) {
   const bool hypersim = d->kind == CF_KIND_HYPERSIM, vkitti2 = d->kind == CF_KIND_VKITTI2;
+  const bool manifest = d->kind == CF_KIND_MANIFEST;
 
-  if (strcmp(leaf, "size") == 0) return hypersim ? "[480, 640]" : vkitti2 ? "native" : NULL;
+  if (strcmp(leaf, "size") == 0) return hypersim ? "[480, 640]" : vkitti2 || manifest ? "native" : NULL;
   if (strcmp(leaf, "crop") == 0) return vkitti2 && !d->size_set ? "[352, 1216]" : NULL;
   if (strcmp(leaf, "far") == 0) return hypersim ? "65" : vkitti2 ? "80" : NULL;
   return NULL;

@@ -81,6 +81,7 @@ static int read_header(ds_csv *c) {
   NEED((c->header = calloc((size_t)n, sizeof *c->header)) != NULL, E_NOMEM, "%s: out of memory", c->path);
   NEED((c->fields = calloc((size_t)n, sizeof *c->fields)) != NULL, E_NOMEM, "%s: out of memory", c->path);
   c->columns = take_line(c, c->header, n);
+  NEED(c->columns <= n, E_DATA, "%s: a quoted line end within the header line", c->path);
 out:
   return st;
 }
@@ -123,6 +124,8 @@ void ds_csv_close(ds_csv **c) {
 
 const char *ds_csv_path(const ds_csv *c) { return c->path; }
 int ds_csv_line(const ds_csv *c) { return c->line; }
+int ds_csv_columns(const ds_csv *c) { return c->columns; }
+const char *ds_csv_name(const ds_csv *c, int col) { return c->header[col]; }
 
 int ds_csv_column(const ds_csv *c, const char *name, int *col) {
   int st = OK;

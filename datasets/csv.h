@@ -16,6 +16,9 @@ void ds_csv_close(ds_csv **c);
 const char *ds_csv_path(const ds_csv *c);
 /* Position of a named column. Errors: E_DATA naming it. */
 int ds_csv_column(const ds_csv *c, const char *name, int *col);
+/* How many columns the header has, and the name of one. */
+int ds_csv_columns(const ds_csv *c);
+const char *ds_csv_name(const ds_csv *c, int col);
 /* The next line's fields, as many as the header's; *fields NULL at the end. Empty lines are skipped. Lent until
  * ds_csv_close. The array itself is valid until the next call. Errors: E_DATA "path:line: 3 fields, the header has
  * 6". */

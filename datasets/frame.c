@@ -107,6 +107,15 @@ out:
   return st;
 }
 
+static int64_t emit_counted(const float *counts, size_t n, const ds_sample *s) {
+  int64_t valid = 0;
+
+  for (size_t i = 0; i < n; i++) valid += s->mask[i] = counts[i] > 0;
+  if (s->metric) memset(s->metric, 0, n * sizeof *s->metric);
+  if (s->depth) memset(s->depth, 0, n * sizeof *s->depth);
+  return valid;
+}
+
 static int emit_depth(ds_frame *f, const ds_view *v, ds_sample *s) {
   int st = OK;
   const size_t n = (size_t)s->H * (size_t)s->W;
@@ -116,6 +125,10 @@ static int emit_depth(ds_frame *f, const ds_view *v, ds_sample *s) {
     TRY(ds_buf_need(&f->resized, n * sizeof(float)));
     TRY(ds_resize_nearest(&f->resizer, depth, f->H, f->W, f->resized.p, s->H, s->W, v->as_reference));
     depth = f->resized.p;
+  }
+  if (f->no_depth) {
+    s->valid = emit_counted(depth, n, s);
+    goto out;
   }
   TRY(ds_buf_need(&f->scratch, n * sizeof(float)));
   s->valid = ds_target_depth(depth, n, v->near_m, v->far_m, f->scratch.p, s->mask, s->metric, s->depth);

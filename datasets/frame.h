@@ -13,6 +13,7 @@ typedef struct ds_frame {
   ds_buf depth;   /* f32 [H,W] planar metres; NaN, 0 or less where unknown */
   ds_buf normals; /* f32 [H,W,3] LUB, 0 where unknown; or images, u8 [H,W,3] as the reference handles them */
   bool normals_are_images;
+  bool no_depth;  /* depth was never measured: it only says which pixels count, by 1 and 0 */
   ds_resizer resizer;
   ds_buf resized, scratch;
 } ds_frame;

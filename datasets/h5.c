@@ -9,7 +9,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { BYTES_MAX = 1 << 29, CHUNK_MAX = 1 << 28 };
+enum { BYTES_MAX = 1 << 29, CHUNK_MAX = 1 << 28, NAME_SIZE = 256, ANY = 0 };
+#define DATASET "dataset" /* Hypersim's name */
 
 struct file {
   const char *path;
@@ -74,9 +75,11 @@ static void file_close(struct file *f) {
 static int read_extents(struct file *f, int ndim) {
   int st = OK;
   uint64_t bytes = f->element;
+  const int found = H5Sget_simple_extent_ndims(f->space);
 
-  NEED(H5Sget_simple_extent_type(f->space) == H5S_SIMPLE && H5Sget_simple_extent_ndims(f->space) == ndim, E_DATA,
-       "%s: wanted a `dataset` of %d dimensions, found %d", f->path, ndim, H5Sget_simple_extent_ndims(f->space));
+  if (ndim == ANY && found >= 1 && found <= DS_H5_DIMS_MAX) ndim = found;
+  NEED(H5Sget_simple_extent_type(f->space) == H5S_SIMPLE && found == ndim, E_DATA,
+       "%s: wanted a `dataset` of %d dimensions, found %d", f->path, ndim == ANY ? 2 : ndim, found);
   H5TRY(H5Sget_simple_extent_dims(f->space, f->dim, NULL) == ndim, f->path, "extents");
   for (int i = 0; i < ndim; i++) {
     NEED(f->dim[i] > 0, E_DATA, "%s: dimension %d is 0", f->path, i);
@@ -88,8 +91,24 @@ out:
   return st;
 }
 
-static int file_open(const char *path, int ndim, struct file *f) {
+/* The name of the one thing in the file's root. */
+static int only_name(const struct file *f, char name[NAME_SIZE]) {
   int st = OK;
+  H5G_info_t root;
+
+  H5TRY(H5Gget_info(f->file, &root) >= 0, f->path, "root group");
+  NEED(root.nlinks == 1, E_DATA, "%s: %" PRIuHSIZE " datasets in its root: say which one as FILE:NAME", f->path,
+       root.nlinks);
+  const ssize_t n = H5Lget_name_by_idx(f->file, ".", H5_INDEX_NAME, H5_ITER_INC, 0, name, NAME_SIZE, H5P_DEFAULT);
+  H5TRY(n > 0 && n < NAME_SIZE, f->path, "name of its dataset");
+out:
+  return st;
+}
+
+/* name NULL: the only dataset that there is. ndim ANY: 1 to DS_H5_DIMS_MAX. */
+static int file_open(const char *path, const char *name, int ndim, struct file *f) {
+  int st = OK;
+  char only[NAME_SIZE];
 
   *f = closed;
   f->path = path;
@@ -98,7 +117,9 @@ static int file_open(const char *path, int ndim, struct file *f) {
   H5TRY((f->fapl = H5Pcreate(H5P_FILE_ACCESS)) >= 0, path, "HDF5 library");
   H5Pset_file_locking(f->fapl, false, true); /* network file systems often have no locks, and nothing is written */
   H5TRY((f->file = H5Fopen(path, H5F_ACC_RDONLY, f->fapl)) >= 0, path, "not a readable HDF5 file");
-  H5TRY((f->dset = H5Dopen2(f->file, "dataset", H5P_DEFAULT)) >= 0, path, "no `dataset`");
+  if (!name) TRY(only_name(f, only));
+  H5TRY((f->dset = H5Dopen2(f->file, name ? name : only, H5P_DEFAULT)) >= 0, path,
+        !name || strcmp(name, DATASET) ? "no such dataset" : "no `dataset`");
   H5TRY((f->type = H5Dget_type(f->dset)) >= 0, path, "type");
   H5TRY((f->space = H5Dget_space(f->dset)) >= 0, path, "extents");
   H5TRY((f->dcpl = H5Dget_create_plist(f->dset)) >= 0, path, "storage");
@@ -249,7 +270,7 @@ int ds_h5_read(ds_h5 *h, const char *path, ds_h5_type type, int ndim, int64_t *s
   size_t bytes;
   struct file f;
 
-  TRY(file_open(path, ndim, &f));
+  TRY(file_open(path, DATASET, ndim, &f));
   TRY(check_type(&f, type));
   bytes = f.element;
   for (int i = 0; i < ndim; i++) {
@@ -277,11 +298,65 @@ out:
   return st;
 }
 
+/* ---- arrays of any type ---- */
+
+static hid_t element_type(ds_element t) {
+  switch (t) {
+  case DS_U8: return H5Tcopy(H5T_STD_U8LE);
+  case DS_I8: return H5Tcopy(H5T_STD_I8LE);
+  case DS_U16: return H5Tcopy(H5T_STD_U16LE);
+  case DS_I16: return H5Tcopy(H5T_STD_I16LE);
+  case DS_U32: return H5Tcopy(H5T_STD_U32LE);
+  case DS_I32: return H5Tcopy(H5T_STD_I32LE);
+  case DS_F16: return half_type();
+  case DS_F32: return H5Tcopy(H5T_IEEE_F32LE);
+  case DS_F64: break;
+  }
+  return H5Tcopy(H5T_IEEE_F64LE);
+}
+
+static int find_type(const struct file *f, ds_element *out) {
+  int st = OK;
+
+  for (int t = 0; t < DS_ELEMENTS; t++) {
+    const hid_t type = element_type((ds_element)t);
+    const bool same = type >= 0 && H5Tequal(f->type, type) > 0;
+    if (type >= 0) H5Tclose(type);
+    if (!same) continue;
+    *out = (ds_element)t;
+    return OK;
+  }
+  FAIL(E_DATA, "%s: elements of %zu bytes that are no little-endian integers of 8 to 32 or floats of 16 to 64 bits",
+       f->path, f->element);
+out:
+  return st;
+}
+
+int ds_h5_read_array(ds_h5 *h, const char *path, const char *name, ds_buf *bytes, ds_array *out) {
+  int st = OK;
+  size_t n;
+  struct file f;
+  ds_array a = {0};
+
+  TRY(file_open(path, name, ANY, &f));
+  TRY(find_type(&f, &a.type));
+  n = f.element;
+  a.ndim = f.ndim;
+  for (int i = 0; i < f.ndim; i++) n *= (size_t)(a.shape[i] = (int64_t)f.dim[i]);
+  TRY(ds_buf_need(bytes, n));
+  TRY(read_elements(h, &f, n, bytes->p));
+  a.data = bytes->p;
+  *out = a;
+out:
+  file_close(&f);
+  return st;
+}
+
 int ds_h5_image_size(const char *path, int channels, int *H, int *W) {
   int st = OK;
   struct file f;
 
-  TRY(file_open(path, channels > 1 ? 3 : 2, &f));
+  TRY(file_open(path, DATASET, channels > 1 ? 3 : 2, &f));
   TRY(ds_size_check(path, (int64_t)f.dim[0], (int64_t)f.dim[1]));
   *H = (int)f.dim[0];
   *W = (int)f.dim[1];

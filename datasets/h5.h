@@ -4,7 +4,7 @@
  * checksum); the rest is why files are decoded in worker processes. Not thread-safe. */
 #ifndef DATASETS_H5_H
 #define DATASETS_H5_H
-#include "datasets/buffer.h"
+#include "datasets/array.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -22,6 +22,9 @@ void ds_h5_free(ds_h5 *h);
 int ds_h5_read(ds_h5 *h, const char *path, ds_h5_type type, int ndim, int64_t *shape, ds_buf *out);
 /* An image [H,W] (channels 1) or [H,W,channels]. */
 int ds_h5_read_image(ds_h5 *h, const char *path, ds_h5_type type, int channels, int *H, int *W, ds_buf *out);
+/* Dataset `name` (a path within the file; NULL: the one that its root holds) of 1 to 3 dimensions and any type of
+ * array.h. `bytes` keeps the elements. Errors: as ds_h5_read. */
+int ds_h5_read_array(ds_h5 *h, const char *path, const char *name, ds_buf *bytes, ds_array *out);
 /* Extents alone. */
 int ds_h5_image_size(const char *path, int channels, int *H, int *W);
 #ifdef __cplusplus

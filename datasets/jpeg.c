@@ -27,3 +27,21 @@ out:
   if (tj) tjDestroy(tj);
   return st;
 }
+
+int ds_jpeg_size(const char *path, ds_buf *file, int *H, int *W) {
+  int st = OK;
+  int w, h, subsampling, colours;
+  size_t n;
+  tjhandle tj = NULL;
+
+  TRY(ds_file_read(path, FILE_MAX, file, &n));
+  NEED((tj = tjInitDecompress()) != NULL, E_NOMEM, "%s: %s", path, tjGetErrorStr2(NULL));
+  NEED(tjDecompressHeader3(tj, file->p, n, &w, &h, &subsampling, &colours) == 0, E_DATA, "%s: %s", path,
+       tjGetErrorStr2(tj));
+  TRY(ds_size_check(path, h, w));
+  *H = h;
+  *W = w;
+out:
+  if (tj) tjDestroy(tj);
+  return st;
+}

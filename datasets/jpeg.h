@@ -8,6 +8,8 @@ extern "C" {
 /* out [H,W,3] u8 RGB; a grey file is repeated, CMYK refused. `file` is scratch for the file's bytes.
  * Errors: E_DATA with the library's text; its warnings (a file that ends too early, say) are errors too. E_NOMEM. */
 int ds_jpeg_read_rgb8(const char *path, ds_buf *file, ds_buf *out, int *H, int *W);
+/* Of the header alone. Errors: as above. */
+int ds_jpeg_size(const char *path, ds_buf *file, int *H, int *W);
 #ifdef __cplusplus
 }
 #endif

@@ -35,6 +35,7 @@ struct ds_source {
   int samples_per_item;
   void *list; /* the kind's own */
   ds_frame frame;
+  int item_domain; /* of the item that decode read, which sets it; -1: the options' */
   ds_h5 h5;
   ds_buf file, colour, distance, entity, vectors; /* scratch of decoders */
   char *watch;                                    /* the caller's, for the path being read */

@@ -156,6 +156,32 @@ out:
   return st;
 }
 
+int ds_png_read(const char *path, ds_buf *out, int *H, int *W, int *channels, int *bits) {
+  int st = OK;
+  int h, w, depth, colour;
+  struct reader r;
+
+  TRY(reader_open(path, &r));
+  TRY(read_header(&r, &h, &w));
+  depth = png_get_bit_depth(r.png, r.info);
+  colour = png_get_color_type(r.png, r.info);
+  if (depth < 8 || (colour & PNG_COLOR_MASK_PALETTE)) {
+    st = wrong_format(&r, "8 or 16-bit grey or RGB");
+    goto out;
+  }
+  const int n = colour & PNG_COLOR_MASK_COLOR ? 3 : 1;
+  if (colour & PNG_COLOR_MASK_ALPHA) png_set_strip_alpha(r.png);
+  if (depth == 16) png_set_swap(r.png);
+  TRY(read_rows(&r, (size_t)n * (size_t)w * (size_t)depth / 8, out));
+  *H = h;
+  *W = w;
+  *channels = n;
+  *bits = depth;
+out:
+  reader_close(&r);
+  return st;
+}
+
 int ds_png_size(const char *path, int *H, int *W) {
   int st = OK;
   struct reader r;

@@ -12,6 +12,9 @@ extern "C" {
 int ds_png_read_rgb8(const char *path, ds_buf *out, int *H, int *W);
 /* out [H,W] u16. 16-bit grey and nothing else. Errors: as above. */
 int ds_png_read_grey16(const char *path, ds_buf *out, int *H, int *W);
+/* As stored: out [H,W,channels], channels 1 or 3 (alpha is dropped), bits 8 (u8) or 16 (u16, host order). Palettes and
+ * fewer bits are refused. Errors: as above. */
+int ds_png_read(const char *path, ds_buf *out, int *H, int *W, int *channels, int *bits);
 /* Of the header alone. Errors: E_DATA. */
 int ds_png_size(const char *path, int *H, int *W);
 #ifdef __cplusplus

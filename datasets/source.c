@@ -211,6 +211,7 @@ static int read_frame(ds_source *s, int64_t i, bool flip, ds_sample *out) {
   ds_sample got = *out;
   int H, W;
 
+  s->item_domain = -1;
   TRY(as_data(s->kind->decode(s, i)));
   if (*s->left_out) goto out;
   TRY(window_of(s, i, s->frame.H, s->frame.W, &view.window));
@@ -222,7 +223,7 @@ static int read_frame(ds_source *s, int64_t i, bool flip, ds_sample *out) {
   if (!(o->need & DS_NEED_NORMALS)) got.normals = NULL;
   TRY(ds_frame_emit(&s->frame, &view, &got));
   out->valid = got.valid;
-  out->domain = o->domain;
+  out->domain = s->item_domain >= 0 ? s->item_domain : o->domain;
   memcpy(out->id, got.id, sizeof out->id);
 out:
   return st;

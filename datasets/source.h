@@ -9,12 +9,15 @@ extern "C" {
 enum { DS_NEED_METRIC = 1, DS_NEED_NORMALS = 2, DS_NEED_DEPTH = 4 };
 typedef enum { DS_LAYOUT_AUTO, DS_LAYOUT_RAW, DS_LAYOUT_MARIGOLD } ds_layout;
 typedef enum { DS_PER_SCENE, DS_FIXED } ds_intrinsics;
+/* Axes of stored normals: ours (x left, y up, z back), Marigold's (x right, y up, z back), OpenCV's camera axes
+ * (x right, y down, z forward). All face the viewer. */
+typedef enum { DS_FRAME_LUB, DS_FRAME_MARIGOLD, DS_FRAME_OPENCV } ds_normals_frame;
 typedef enum { DS_FILTER_NONE, DS_FILTER_MARIGOLD } ds_filter;
 typedef enum { DS_NORMALS_AUTO, DS_NORMALS_FILES, DS_NORMALS_DEPTH } ds_normals;
 
 /* One entry of the config's `data` list, with the defaults of design.md. Strings are borrowed until ds_source_open returns. */
 typedef struct ds_opts {
-  const char *kind;       /* "hypersim", "vkitti2", "batches" */
+  const char *kind;       /* "hypersim", "vkitti2", "manifest", "batches" */
   const char *root;
   ds_layout layout;
   const char *split;      /* "train" */
@@ -30,6 +33,9 @@ typedef struct ds_opts {
   bool mm_wrap;           /* depths pass through 16-bit millimetres that wrap, as the reference's preprocessing */
   bool as_reference;
   ds_normals normals;     /* vkitti2: stored, or made from depth; auto: stored when their folder is there */
+  double depth_unit;      /* manifest: metres per stored unit; 0 = millimetres for integers, metres for floats */
+  bool euclidean;         /* manifest: depth is the distance to the camera's centre, not planar */
+  ds_normals_frame normals_frame; /* manifest */
   int domain;             /* -1 = the kind's default */
   const char *split_csv, *camera_csv; /* NULL = beside the data */
   const char *frame_list; /* hypersim: only frames of this list, as Marigold's filename_list_*_filtered.txt; NULL = all */

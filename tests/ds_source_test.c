@@ -18,7 +18,7 @@ static void refusals(void **state) {
   (void)state;
   ds_opts o = sample_opts("hypersin", "%s", "/nowhere");
 
-  check_source_fails(E_CONFIG, "data kind 'hypersin' is none of hypersim, vkitti2, batches", &o);
+  check_source_fails(E_CONFIG, "data kind 'hypersin' is none of hypersim, vkitti2, manifest, batches", &o);
   o.kind = NULL;
   check_source_fails(E_CONFIG, "data kind '' is none of", &o);
   o.kind = "hypersim";

@@ -11,3 +11,5 @@ endforeach()
 e2eft_peer_test(tr_peer)
 # TensorBoard itself reads what a run wrote
 e2eft_peer_test(tr_board_peer)
+add_test(NAME own_images COMMAND "${CMAKE_CURRENT_LIST_DIR}/own_images.sh" $<TARGET_FILE:e2eft> "${CMAKE_SOURCE_DIR}")
+set_tests_properties(own_images PROPERTIES LABELS fast TIMEOUT 120 ENVIRONMENT OMP_NUM_THREADS=1)

@@ -71,7 +71,6 @@ int tr_bind_data(const cf_config *c, size_t i, ds_opts *o) {
   int st = OK;
   const cf_data *d = &c->data[i];
 
-  NEED(d->kind != CF_KIND_MANIFEST, E_CONFIG, "data.%zu.kind: manifest is not available yet", i);
   NEED(!d->cache, E_CONFIG, "data.%zu.cache: a cache of latents is not available yet", i);
   ds_opts_default(o);
   o->kind = cf_kind_name(d->kind);
@@ -92,6 +91,9 @@ int tr_bind_data(const cf_config *c, size_t i, ds_opts *o) {
   o->mm_wrap = d->mm_wrap;
   o->as_reference = d->as_reference;
   o->normals = normals_of(d->normals);
+  o->depth_unit = d->depth_unit;
+  o->euclidean = d->depth_kind == CF_EUCLIDEAN;
+  o->normals_frame = d->normals_frame == CF_FRAME_MARIGOLD ? DS_FRAME_MARIGOLD : d->normals_frame == CF_FRAME_OPENCV ? DS_FRAME_OPENCV : DS_FRAME_LUB;
   o->domain = domain_of(d->domain);
   o->split_csv = d->split_csv;
   o->camera_csv = d->camera_csv;
