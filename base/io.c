@@ -11,7 +11,8 @@
 
 static int posix_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
 
-static const io_calls posix_calls = {posix_open, write, fsync, close, rename, mkdir, unlink, rmdir, ftruncate};
+static const io_calls posix_calls = {posix_open, write, fsync, close, rename, mkdir, unlink, rmdir, ftruncate,
+                                      read};
 static const io_calls *calls = &posix_calls;
 
 void io_set_calls(const io_calls *c) { calls = c ? c : &posix_calls; }
@@ -213,9 +214,9 @@ out:
 static int open_regular(const char *path, int *out, size_t *size) {
   int st = OK;
   struct stat s;
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  int fd = open_retry(path, O_RDONLY | O_NONBLOCK, 0);
 
-  NEED(fd >= 0, E_IO, "%s: cannot open: %s", path, strerror(errno));
+  NEED(fd >= 0, err_of_errno(errno, E_IO), "%s: cannot open: %s", path, strerror(errno));
   NEED(fstat(fd, &s) == 0, E_IO, "%s: cannot look at: %s", path, strerror(errno));
   NEED(S_ISREG(s.st_mode), E_IO, "%s: not a file%s", path, S_ISDIR(s.st_mode) ? " but a folder" : "");
   *size = (size_t)s.st_size;
@@ -234,9 +235,9 @@ static int copy_bytes(int from, const char *path, io_file *to) {
 
   NEED(buf, E_NOMEM, "%s: %d bytes to copy through", path, CHUNK);
   do {
-    got = read(from, buf, CHUNK);
+    got = calls->read(from, buf, CHUNK);
     if (got < 0 && errno == EINTR) continue;
-    NEED(got >= 0, E_IO, "%s: cannot read: %s", path, strerror(errno));
+    NEED(got >= 0, err_of_errno(errno, E_IO), "%s: cannot read: %s", path, strerror(errno));
     TRY(io_write(to, buf, (size_t)got));
   } while (got != 0);
 out:
@@ -295,9 +296,9 @@ static int read_all(int fd, const char *path, char *buf, size_t size, size_t *n)
   size_t have = 0;
 
   while (have < size) {
-    const ssize_t got = read(fd, buf + have, size - have);
+    const ssize_t got = calls->read(fd, buf + have, size - have);
     if (got < 0 && errno == EINTR) continue;
-    NEED(got >= 0, E_IO, "%s: cannot read: %s", path, strerror(errno));
+    NEED(got >= 0, err_of_errno(errno, E_IO), "%s: cannot read: %s", path, strerror(errno));
     if (got == 0) break; /* it shrank meanwhile */
     have += (size_t)got;
   }
@@ -319,6 +320,28 @@ int io_read_file(const char *path, size_t max, char **data, size_t *n) {
   *data = buf;
   *n = got;
   buf = NULL;
+out:
+  if (fd >= 0) close(fd);
+  free(buf);
+  return st;
+}
+
+int io_scan(const char *path, bool from_disk, void (*see)(void *ctx, const void *buf, size_t n), void *ctx) {
+  enum { CHUNK = 4 << 20 };
+  int st = OK, fd = -1;
+  size_t size;
+  ssize_t got;
+  char *buf = malloc(CHUNK);
+
+  NEED(buf, E_NOMEM, "%s: %d bytes to read through", path, CHUNK);
+  TRY(open_regular(path, &fd, &size));
+  if (from_disk) (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* a wish: not all file systems grant it */
+  do {
+    got = calls->read(fd, buf, CHUNK);
+    if (got < 0 && errno == EINTR) continue;
+    NEED(got >= 0, err_of_errno(errno, E_IO), "%s: cannot read: %s", path, strerror(errno));
+    if (got > 0) see(ctx, buf, (size_t)got);
+  } while (got != 0);
 out:
   if (fd >= 0) close(fd);
   free(buf);

@@ -26,6 +26,7 @@ typedef struct io_calls {
   int (*unlink)(const char *path);
   int (*rmdir)(const char *path);
   int (*ftruncate)(int fd, off_t size);
+  ssize_t (*read)(int fd, void *buf, size_t n);
 } io_calls;
 
 /* NULL gives the POSIX calls back. Not thread-safe: for tests, before threads start. */
@@ -67,11 +68,14 @@ int io_copy_file(const char *from, const char *to);
 /* Copies a folder's files and folders into `to`, synced; symbolic links are followed. */
 int io_copy_tree(const char *from, const char *to);
 
-/* ---- reading ---- */
+/* ---- reading; E_DISK where the disk fails ---- */
 bool io_exists(const char *path);
 bool io_is_dir(const char *path);
 /* Whole file, with one 0 byte behind it, in memory from malloc. Errors: E_IO, E_NOMEM, E_FORMAT (larger than max). */
 int io_read_file(const char *path, size_t max, char **data, size_t *n);
+/* Shows `see` every byte of a file, in order. By read and not by mapping: a bad sector is then an error and not a signal.
+ * from_disk: what the system holds of the file in memory is given up first. Errors: E_IO, E_NOMEM. */
+int io_scan(const char *path, bool from_disk, void (*see)(void *ctx, const void *buf, size_t n), void *ctx);
 /* Names in a folder, sorted by bytes, without "." and "..". Free with io_free_names. Errors: E_IO. */
 int io_list_dir(const char *path, char ***names, size_t *n);
 void io_free_names(char ***names, size_t n);

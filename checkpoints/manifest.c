@@ -1,11 +1,8 @@
 #include "checkpoints/manifest.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 enum { MANIFEST_MAX = 256 << 20, SEAL_SIZE = 64 };
@@ -180,34 +177,33 @@ out:
   return st;
 }
 
-/* By read and not by mapping: a bad sector is then an error and not a signal. */
-static int hash_file(const char *path, uint64_t *size, ck_hash *hash) {
-  enum { CHUNK = 4 << 20 };
-  int st = OK;
-  ssize_t got;
-  char *buf = malloc(CHUNK);
-  XXH3_state_t *h = XXH3_createState();
-  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+typedef struct scan { XXH3_state_t *hash; uint64_t size; } scan;
 
-  NEED(buf && h, E_NOMEM, "%s: %d bytes to read through", path, CHUNK);
-  NEED(fd >= 0, E_CKPT, "%s: cannot open: %s", path, strerror(errno));
-  XXH3_128bits_reset(h);
-  do {
-    got = read(fd, buf, CHUNK);
-    if (got < 0 && errno == EINTR) continue;
-    NEED(got >= 0, E_CKPT, "%s: cannot read: %s", path, strerror(errno));
-    XXH3_128bits_update(h, buf, (size_t)got);
-    *size += (uint64_t)got;
-  } while (got != 0);
-  *hash = hash_text(XXH3_128bits_digest(h));
+static void scan_bytes(void *ctx, const void *buf, size_t n) {
+  scan *s = ctx;
+  s->size += n;
+  XXH3_128bits_update(s->hash, buf, n);
+}
+
+static int hash_file(const char *path, bool from_disk, uint64_t *size, ck_hash *hash) {
+  int st = OK;
+  scan s = {XXH3_createState(), 0};
+
+  NEED(s.hash, E_NOMEM, "%s: out of memory", path);
+  XXH3_128bits_reset(s.hash);
+  if ((st = io_scan(path, from_disk, scan_bytes, &s)) != OK) {
+    err_hop(st, __FILE__, __LINE__);
+    st = st == E_NOMEM ? E_NOMEM : E_CKPT;
+    goto out;
+  }
+  *size = s.size;
+  *hash = hash_text(XXH3_128bits_digest(s.hash));
 out:
-  if (fd >= 0) close(fd);
-  XXH3_freeState(h);
-  free(buf);
+  XXH3_freeState(s.hash);
   return st;
 }
 
-int ck_manifest_check_file(const char *dir, const json_t *manifest, const char *name) {
+int ck_manifest_check_file(const char *dir, const json_t *manifest, const char *name, bool from_disk) {
   int st = OK;
   char path[IO_PATH_MAX];
   ck_hash hash;
@@ -218,7 +214,7 @@ int ck_manifest_check_file(const char *dir, const json_t *manifest, const char *
 
   TRY(io_path(path, "%s/%s", dir, name));
   NEED(want, E_CKPT, "%s: not in the manifest", path);
-  TRY(hash_file(path, &size, &hash));
+  TRY(hash_file(path, from_disk, &size, &hash));
   NEED(size == (uint64_t)bytes, E_CKPT, "%s: %llu bytes, %lld were written", path, (unsigned long long)size,
        (long long)bytes);
   NEED(strcmp(hash.hex, want) == 0, E_CKPT, "%s: does not fit its hash: damaged", path);

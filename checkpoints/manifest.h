@@ -31,8 +31,8 @@ int ck_manifest_write(const char *dir, json_t *manifest);
 
 /* Reads and checks the manifest's own hash and its version. Errors: E_CKPT. */
 int ck_manifest_read(const char *dir, json_t **out);
-/* Reads dir/name and compares size and hash. Errors: E_CKPT. */
-int ck_manifest_check_file(const char *dir, const json_t *manifest, const char *name);
+/* Reads dir/name, from_disk as in io_scan, and compares size and hash. Errors: E_CKPT, E_NOMEM. */
+int ck_manifest_check_file(const char *dir, const json_t *manifest, const char *name, bool from_disk);
 /* Hash of a tensor in a file, "" when there is none. */
 const char *ck_manifest_tensor_hash(const json_t *manifest, int index, const char *file);
 #ifdef __cplusplus

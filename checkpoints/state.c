@@ -2,9 +2,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/safetensors.h"
+#include "checkpoints/best.h"
 #include "checkpoints/history.h"
 #include "checkpoints/manifest.h"
 
@@ -94,16 +96,72 @@ out:
   return st;
 }
 
-/* Removes all but the newest `keep`. */
+/* Removes all but the newest `keep` and the best. */
 static int prune(const char *run_dir, int keep) {
   int st = OK;
   size_t n = 0;
   int64_t *steps = NULL;
+  ck_best best = {0};
+  bool marked;
 
+  if (keep == 0) goto out;
+  TRY(ck_best_read(run_dir, &best, &marked));
   TRY(ck_history_steps(run_dir, &steps, &n));
-  for (size_t i = 0; keep > 0 && i + (size_t)keep < n; i++) TRY(ck_history_remove(run_dir, steps[i]));
+  for (size_t i = 0; i + (size_t)keep < n; i++)
+    if (!marked || steps[i] != best.step) TRY(ck_history_remove(run_dir, steps[i]));
 out:
   free(steps);
+  return st;
+}
+
+/* Do the file's tensors have the hashes that were taken of the state's buffers before anything was written? */
+static int check_tensors(const char *path, const json_t *manifest, const ck_state *s, int which) {
+  int st = OK;
+  char file[IO_PATH_MAX];
+  st_file *f = NULL;
+
+  TRY(io_path(file, "%s/%s", path, files[which]));
+  TRY(st_open(file, &f));
+  for (int i = 0; i < s->nparams; i++) {
+    const st_tensor *t = st_find(f, s->params[i].name);
+    NEED(t && strcmp(ck_hash_of(t->data, t->nbytes).hex, ck_manifest_tensor_hash(manifest, i, files[which])) == 0, E_CKPT,
+         "%s: %s is not what the state held", file, s->params[i].name);
+  }
+out:
+  st_close(&f);
+  return st;
+}
+
+/* From the disk and not from memory, as far as the system goes along. */
+static int read_back(const char *path, const ck_state *s) {
+  int st = OK;
+  json_t *manifest = NULL, *entry;
+  const char *name;
+
+  TRY(ck_manifest_read(path, &manifest));
+  json_object_foreach(json_object_get(manifest, "files"), name, entry)
+    TRY(ck_manifest_check_file(path, manifest, name, true));
+  for (int i = 0; i < NBUFFERS; i++)
+    if (buffer_of(s, i)) TRY(check_tensors(path, manifest, s, i));
+out:
+  json_decref(manifest);
+  return st;
+}
+
+/* What does not read back must not be the newest; what it stands in for gets its name back. */
+static int check_written(const char *run_dir, const ck_state *s) {
+  int st = OK;
+  char path[IO_PATH_MAX];
+
+  TRY(ck_history_path(path, run_dir, s->step, ""));
+  if ((st = read_back(path, s)) == OK || st == E_NOMEM) goto out;
+  st = err_wrap(E_DISK, __FILE__, __LINE__, "a checkpoint reads back otherwise than it was written");
+  err_saved why;
+  err_save(&why);
+  if (ck_history_remove(run_dir, s->step) != OK || ck_history_clean(run_dir) != OK)
+    log_warn("left in place: %s", err_text());
+  err_restore(&why);
+out:
   return st;
 }
 
@@ -114,15 +172,34 @@ static void tidy(const char *run_dir, int64_t step, int keep) {
     log_warn("an old checkpoint could not be removed: %s", err_text());
 }
 
+static double now_s(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void report(const ck_state *s, double write_s, double read_s) {
+  double bytes = 0;
+
+  for (int i = 0; i < NBUFFERS; i++)
+    if (buffer_of(s, i)) bytes += (double)s->numel * sizeof(float);
+  log_info("step %lld saved: %.4g MB in %.3g s (%.4g MB/s), read back in %.3g s", (long long)s->step, 1e-6 * bytes, write_s,
+           1e-6 * bytes / write_s, read_s);
+}
+
 int ck_save(const char *run_dir, const ck_state *s, int keep) {
   int st = OK;
   char tmp[IO_PATH_MAX] = "";
+  const double begin = now_s();
 
   TRY(ck_history_path(tmp, run_dir, s->step, ".tmp"));
   if (ck_history_clean(run_dir) != OK) log_warn("left for the next save to clean up: %s", err_text());
   TRY(io_remove_tree(tmp));
   TRY(save_files(tmp, s));
   TRY(ck_history_publish(run_dir, s->step));
+  const double written = now_s();
+  TRY(check_written(run_dir, s));
+  report(s, written - begin, now_s() - written);
   tidy(run_dir, s->step, keep);
 out:
   if (st == E_IO) st = E_CKPT;
@@ -161,7 +238,7 @@ static int verify(const char *path) {
 
   TRY(ck_manifest_read(path, &manifest));
   json_object_foreach(json_object_get(manifest, "files"), name, entry)
-    TRY(ck_manifest_check_file(path, manifest, name));
+    TRY(ck_manifest_check_file(path, manifest, name, false));
 out:
   json_decref(manifest);
   return st;
@@ -249,7 +326,7 @@ static int load_buffer(const char *path, const json_t *manifest, const ck_state 
   char file[IO_PATH_MAX];
   st_file *f = NULL;
 
-  TRY(ck_manifest_check_file(path, manifest, files[which]));
+  TRY(ck_manifest_check_file(path, manifest, files[which], false));
   TRY(io_path(file, "%s/%s", path, files[which]));
   TRY_AS(E_CKPT, st_open(file, &f), "%s", path);
   for (int i = 0; i < s->nparams; i++) {
@@ -266,7 +343,7 @@ static int load_config(const char *path, const json_t *manifest, char **config) 
   char file[IO_PATH_MAX];
   size_t n;
 
-  TRY(ck_manifest_check_file(path, manifest, "config.yaml"));
+  TRY(ck_manifest_check_file(path, manifest, "config.yaml", false));
   TRY(io_path(file, "%s/config.yaml", path));
   TRY_AS(E_CKPT, io_read_file(file, CONFIG_MAX, config, &n), "%s", path);
 out:

@@ -2,7 +2,7 @@
  * checkpoints/step-NNNNNN/: weights.safetensors (fp32 masters), adam_m.safetensors, adam_v.safetensors, ema.safetensors
  * (when kept), config.yaml, and manifest.json, written last: format version, step, counters, and for every file its
  * size and XXH3-128, for every tensor its XXH3-128, and the hash of itself. Written into step-NNNNNN.tmp, files synced,
- * renamed, folder synced; older ones are removed only after that. What a killed run leaves (.tmp, .del) is removed by
+ * renamed, folder synced, read back; older ones are removed only after that. What a killed run leaves (.tmp, .del) is removed by
  * the next save and by ck_rundir_open. Steps of more than six digits get more. */
 #ifndef CHECKPOINTS_STATE_H
 #define CHECKPOINTS_STATE_H
@@ -29,9 +29,10 @@ typedef struct ck_state {
 } ck_state;
 
 /* Saves RUN_DIR/checkpoints/step-NNNNNN (in the place of one of that step), then removes those of later steps, which
- * belong to a history that was given up, and the oldest so that `keep` are left (0 keeps all). Removing warns, never
- * fails. The caller has put the step's line of metrics.jsonl on the disk.
- * Errors: E_DISK, E_CKPT (no permission), E_NOMEM, E_NUMERIC (a value is not finite); what was there before is intact. */
+ * belong to a history that was given up, and the oldest so that the newest `keep` are left (0 keeps all) and the one that
+ * ck_best_mark named. Removing warns, never fails. The caller has put the step's line of metrics.jsonl on the disk.
+ * Errors: E_DISK (also when it reads back otherwise than it was written: it is removed then), E_CKPT (no permission),
+ * E_NOMEM, E_NUMERIC (a value is not finite); what was there before is intact. */
 int ck_save(const char *run_dir, const ck_state *s, int keep);
 /* Removes the checkpoints of steps after `step`: for a run that goes on from an older one, before metrics.jsonl is cut
  * back, so that a later --resume=auto does not take up what was given up. Errors: E_DISK, E_CKPT, E_NOMEM. */

@@ -93,7 +93,7 @@ typedef struct cf_config {
     int64_t max_nonfinite;
     cf_nonfinite nonfinite;
   } optim;
-  struct { int64_t every, keep; } checkpoint;
+  struct { int64_t every, keep; bool background; } checkpoint;
   struct { int64_t every; char **sets; size_t nsets; char *best; } validate;
   struct { int64_t every; bool tensorboard; } log;
 

@@ -84,6 +84,7 @@ const cf_key cf_keys[] = {
 
   {"checkpoint.every", CF_T_INT, C(checkpoint.every), 0, BIG, NULL, "1000", CF_FREE, "steps; 0 = only when the run ends or is stopped"},
   {"checkpoint.keep", CF_T_INT, C(checkpoint.keep), 0, BIG, NULL, "2", CF_FREE, "the newest stay; 0 = all"},
+  {"checkpoint.background", CF_T_BOOL, C(checkpoint.background), 0, 0, NULL, "true", CF_FREE, "training goes on while a copy of its state in host memory is written; false: it waits, and needs no copy"},
 
   {"validate.every", CF_T_INT, C(validate.every), 0, BIG, NULL, "0", CF_FREE, "steps; 0 = never"},
   {"validate.sets", CF_T_TEXTS, C(validate.sets), 0, 0, NULL, "[]", CF_FREE, "data sets to measure on"},

@@ -41,6 +41,7 @@ int tr_metrics_line(const tr_metrics *m, char **line, size_t *n) {
   put_field(f, "samples_per_second", m->samples_per_second);
   put_field(f, "data_wait", m->data_wait);
   put_field(f, "peak_bytes", m->peak_bytes);
+  if (m->save_stall > 0) put_field(f, "save_stall", m->save_stall);
   if (m->skipped) fputs(", \"skipped\": true", f);
   fputs("}\n", f);
   if (fclose(f)) {

@@ -19,6 +19,7 @@ typedef struct tr_metrics {
   double lr;
   double seconds, samples_per_second, data_wait;
   double peak_bytes;
+  double save_stall;        /* seconds that training waited for saving since the line before; 0: not in the line */
   bool skipped;             /* no update was made */
 } tr_metrics;
 

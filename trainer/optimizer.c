@@ -213,6 +213,37 @@ out:
   return st;
 }
 
+void tr_optimizer_layout(const tr_optimizer *o, ck_state *s) {
+  s->adam_t = o->t;
+  s->nparams = md_params_count(o->net->masters);
+  s->params = o->params;
+  s->numel = o->numel;
+}
+
+void tr_optimizer_tensors(const tr_optimizer *o, const tchc_tensor *out[BUFFERS]) {
+  for (int i = 0; i < BUFFERS; i++) out[i] = flat_at(o, i);
+}
+
+int tr_optimizer_row_major(const tr_optimizer *o, tchc_tensor *copy) {
+  int st = OK;
+  tchc_tensor *view = NULL, *plain = NULL;
+
+  if (md_params_is_plain(o->net->masters)) goto out;
+  for (int i = 0; i < md_params_count(o->net->masters); i++) {
+    const md_param *p = md_params_at(o->net->masters, i);
+    TRY(md_params_view(o->net->masters, i, copy, &view));
+    TRY(tchc_contiguous(view, TCHC_CONTIGUOUS, &plain));
+    if (tchc_data(plain) != tchc_data(view))
+      memcpy((float *)tchc_data(copy) + p->offset, tchc_data(plain), sizeof(float) * (size_t)p->numel);
+    tchc_free(&view);
+    tchc_free(&plain);
+  }
+out:
+  tchc_free(&view);
+  tchc_free(&plain);
+  return st;
+}
+
 int tr_optimizer_state(tr_optimizer *o, ck_state *s) {
   int st = OK;
   float *host[BUFFERS] = {NULL};
@@ -227,10 +258,7 @@ int tr_optimizer_state(tr_optimizer *o, ck_state *s) {
     NEED((host[i] = o->host[i]) != NULL, E_NOMEM, "checkpoint: %lld numbers", (long long)o->numel);
     TRY(exchange(o, flat_at(o, i), host[i], true));
   }
-  s->adam_t = o->t;
-  s->nparams = md_params_count(o->net->masters);
-  s->params = o->params;
-  s->numel = o->numel;
+  tr_optimizer_layout(o, s);
   s->weights = host[0];
   s->m = host[1];
   s->v = host[2];
@@ -245,6 +273,10 @@ int tr_optimizer_restored(tr_optimizer *o, const ck_state *s) {
 
   for (int i = 0; !is_plain(o) && i < BUFFERS; i++)
     if (flat_at(o, i)) TRY(exchange(o, flat_at(o, i), host[i], false));
+  for (int i = 0; i < BUFFERS; i++) { /* as large as the state: not to be kept through a run */
+    free(o->host[i]);
+    o->host[i] = NULL;
+  }
   o->t = s->adam_t;
   if (o->net->working) TRY(md_params_copy(o->net->working, o->net->masters));
 out:

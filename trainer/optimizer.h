@@ -20,6 +20,12 @@ int tr_optimizer_result(tr_optimizer *o, double *norm, const char **bad);
 /* Decay of update t (from 1) towards `decay`: 0 first, then min(decay, t / (9 + t)). Source: diffusers EMAModel.get_decay. */
 double tr_ema_decay(double decay, int64_t t);
 
+/* Layout and adam_t alone, without buffers. Names and shapes are lent by o. */
+void tr_optimizer_layout(const tr_optimizer *o, ck_state *s);
+/* Weights, first and second moment, EMA (NULL without one), [numel] f32 where and as the network has them; lent. */
+void tr_optimizer_tensors(const tr_optimizer *o, const tchc_tensor *out[4]);
+/* A copy of one of these on the host becomes row-major, in place. From any thread. */
+int tr_optimizer_row_major(const tr_optimizer *o, tchc_tensor *copy);
 /* Fills the checkpoint's buffers and layout, row-major on the host, and adam_t: with the optimizer's own memory where that
  * is so, lent until the next update; otherwise with copies made now, lent until the next call. For loading, write into them
  * and call tr_optimizer_restored. */

@@ -47,6 +47,7 @@ static void count_bytes(const cf_config *c, per_sample a, tr_plan *p) {
   p->activations = needed(a, p->unet_batch, p->decoder_batch);
   p->groups_ahead = (int64_t)2 * p->groups * p->group * p->H * p->W * planes * 4;
   p->checkpoint = 12 * n + (ema ? 4 * n : 0);
+  p->snapshot = c->checkpoint.background ? p->checkpoint : 0;
 }
 
 int tr_plan_make(const cf_config *c, const tr_network *net, const tr_data *d, const int largest[2], tr_plan *p) {
@@ -115,5 +116,6 @@ void tr_plan_print(const tr_plan *p, const cf_config *c, const tr_network *net, 
   fprintf(f, "  checkpoint   %s each", bytes_text(p->checkpoint, size));
   if (c->checkpoint.every) fprintf(f, ", every %lld steps", (long long)c->checkpoint.every);
   if (c->checkpoint.keep) fprintf(f, ", the last %lld kept", (long long)c->checkpoint.keep);
+  if (p->snapshot) fprintf(f, ", written in the background from a copy in host memory");
   fprintf(f, "\n  writes       %s\n", c->run.dir);
 }

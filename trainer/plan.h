@@ -16,7 +16,7 @@ typedef struct tr_plan {
   int64_t unet_numel, vae_numel;
   int64_t samples;                /* of all data sets once */
   /* bytes */
-  int64_t weights, optimizer, activations, groups_ahead, checkpoint;
+  int64_t weights, optimizer, activations, groups_ahead, checkpoint, snapshot;
 } tr_plan;
 
 /* Needs net as read from JSON, not loaded. largest: height and width of the largest sample. */

@@ -16,6 +16,7 @@
 #include "trainer/plan.h"
 #include "trainer/progress.h"
 #include "trainer/record.h"
+#include "trainer/saver.h"
 #include "trainer/schedule.h"
 #include "trainer/signals.h"
 #include "trainer/start.h"
@@ -41,7 +42,8 @@ typedef struct run {
   char **set_names;        /* [data.n] "0-hypersim" */
   ds_group **groups;       /* [plan.groups] of the step, NULL between steps */
   int64_t step;            /* steps done */
-  int64_t saved;           /* step of the newest checkpoint, 0 for none */
+  tr_saver *saver;
+  int64_t saved;           /* step of the newest checkpoint, on its way or on the disk; 0 for none */
   int64_t nonfinite_row;   /* skipped steps in a row */
 } run;
 
@@ -161,6 +163,7 @@ static int open_records(run *r) {
   TRY(tr_record_write(&record));
   TRY(ck_metrics_open(r->dir, r->step, &r->metrics));
   TRY(open_board(r));
+  TRY(tr_saver_create(r->c, ck_rundir_path(r->dir), r->config_text, r->optimizer, &r->metrics, &r->saver));
 out:
   return st;
 }
@@ -297,6 +300,7 @@ static int one_step(run *r) {
   m.seconds = now_s() - begin;
   m.samples_per_second = r->plan.groups * r->plan.group / m.seconds;
   TRY(peak_bytes(r, &m.peak_bytes));
+  m.save_stall = tr_saver_stalled(r->saver);
   TRY(write_metrics(r, &m));
   if (r->board && step % r->c->log.every == 0)
     TRY(tr_board_step(r->board, &m, r->groups, (const char *const *)r->set_names, r->data.n));
@@ -313,19 +317,20 @@ out:
 
 static int save(run *r) {
   int st = OK;
-  ck_state s = {0};
 
   if (r->step == r->saved) goto out;
-  TRY(tr_optimizer_state(r->optimizer, &s));
-  s.step = r->step;
-  s.nonfinite_row = r->nonfinite_row;
-  s.seed = r->c->run.seed;
-  s.config = r->config_text;
-  /* the steps' lines must be on disk before a checkpoint says that they happened */
-  TRY(io_sync(&r->metrics));
-  TRY(ck_save(ck_rundir_path(r->dir), &s, (int)r->c->checkpoint.keep));
+  TRY(tr_saver_save(r->saver, r->step, r->nonfinite_row));
   r->saved = r->step;
-  log_debug("step %lld saved", (long long)r->step);
+out:
+  return st;
+}
+
+/* The newest checkpoint is that of the last step, and on the disk. */
+static int save_and_wait(run *r) {
+  int st = OK;
+
+  TRY(save(r));
+  TRY(tr_saver_wait(r->saver));
 out:
   return st;
 }
@@ -333,7 +338,7 @@ out:
 static int stop(run *r, int sig) {
   int st = OK;
 
-  TRY(save(r));
+  TRY(save_and_wait(r));
   FAIL(E_STOPPED, "stopped by signal %d after step %lld of %lld; --resume goes on", sig, (long long)r->step,
        (long long)r->c->optim.steps);
 out:
@@ -349,9 +354,10 @@ static int train(run *r) {
   while (r->step < r->c->optim.steps) {
     if ((sig = tr_signal_seen())) TRY(stop(r, sig));
     TRY(one_step(r));
+    TRY(tr_saver_check(r->saver));
     if (every && r->step % every == 0) TRY(save(r));
   }
-  TRY(save(r));
+  TRY(save_and_wait(r));
   log_status_end();
   if (ds_loader_bad_files(r->loader))
     log_warn("%lld bad files were passed over", (long long)ds_loader_bad_files(r->loader));
@@ -377,6 +383,7 @@ out:
 
 static void close_run(run *r) {
   release_groups(r);
+  tr_saver_destroy(&r->saver);
   if (r->metrics.fd >= 0) (void)io_close(&r->metrics);
   close_board(r);
   tr_optimizer_destroy(&r->optimizer);

@@ -64,7 +64,8 @@ static inline bool faults_fail(const char *call, const char *path) {
 static inline int faults_open(const char *path, int flags, mode_t mode) {
   if (faults_fail("open", path)) return -1;
   const int fd = open(path, flags, mode);
-  if (fd >= 0 && fd < 64) snprintf(faults.names[fd], sizeof faults.names[fd], "%.120s", faults_base(path));
+  if (fd < 0) return fd;
+  if (fd < 64) snprintf(faults.names[fd], sizeof faults.names[fd], "%.120s", faults_base(path));
   if (flags & O_CREAT) faults_note("open", path, "");
   return fd;
 }
@@ -109,9 +110,14 @@ static inline int faults_ftruncate(int fd, off_t size) {
   return faults_fail_path("ftruncate", faults_name(fd)) ? -1 : ftruncate(fd, size);
 }
 
+static inline ssize_t faults_read(int fd, void *buf, size_t n) {
+  if (faults_fail("read", faults_name(fd))) return -1;
+  return read(fd, buf, faults.mode == FAULTS_SLOW && n > 7 ? 7 : n);
+}
+
 static inline void faults_begin(int at, int error, faults_mode mode) {
   static const io_calls table = {faults_open,  faults_write, faults_fsync, faults_close,    faults_rename,
-                                 faults_mkdir, faults_unlink, faults_rmdir, faults_ftruncate};
+                                 faults_mkdir, faults_unlink, faults_rmdir, faults_ftruncate, faults_read};
   memset(&faults, 0, sizeof faults);
   faults.mode = mode;
   faults.at = at;
