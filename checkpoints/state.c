@@ -96,6 +96,20 @@ out:
   return st;
 }
 
+/* Every file has the size and hash that the manifest says. */
+static int verify(const char *path) {
+  int st = OK;
+  json_t *manifest = NULL, *entry;
+  const char *name;
+
+  TRY(ck_manifest_read(path, &manifest));
+  json_object_foreach(json_object_get(manifest, "files"), name, entry)
+    TRY(ck_manifest_check_file(path, manifest, name, false));
+out:
+  json_decref(manifest);
+  return st;
+}
+
 /* Removes all but the newest `keep` and the best. */
 static int prune(const char *run_dir, int keep) {
   int st = OK;
@@ -109,6 +123,30 @@ static int prune(const char *run_dir, int keep) {
   TRY(ck_history_steps(run_dir, &steps, &n));
   for (size_t i = 0; i + (size_t)keep < n; i++)
     if (!marked || steps[i] != best.step) TRY(ck_history_remove(run_dir, steps[i]));
+out:
+  free(steps);
+  return st;
+}
+
+/* A run that was killed between a checkpoint's rename and pruning left one too many. It goes now, so that a disk that holds
+ * keep + 1 is enough; but first the newest must be known to be good and to have its name for good. */
+static int prune_late(const char *run_dir, int keep) {
+  int st = OK;
+  size_t n = 0;
+  int64_t *steps = NULL;
+  char newest[IO_PATH_MAX];
+  ck_best best = {0};
+  bool marked;
+
+  if (keep == 0) goto out;
+  TRY(ck_history_steps(run_dir, &steps, &n));
+  if (n <= (size_t)keep) goto out;
+  TRY(ck_best_read(run_dir, &best, &marked));
+  if (n == (size_t)keep + 1 && marked && best.step == steps[0]) goto out;
+  TRY(ck_history_path(newest, run_dir, steps[n - 1], ""));
+  TRY(verify(newest));
+  TRY(io_sync_parent(newest));
+  TRY(prune(run_dir, keep));
 out:
   free(steps);
   return st;
@@ -193,7 +231,8 @@ int ck_save(const char *run_dir, const ck_state *s, int keep) {
   const double begin = now_s();
 
   TRY(ck_history_path(tmp, run_dir, s->step, ".tmp"));
-  if (ck_history_clean(run_dir) != OK) log_warn("left for the next save to clean up: %s", err_text());
+  if (ck_history_clean(run_dir) != OK || prune_late(run_dir, keep) != OK)
+    log_warn("left for the next save to clean up: %s", err_text());
   TRY(io_remove_tree(tmp));
   TRY(save_files(tmp, s));
   TRY(ck_history_publish(run_dir, s->step));
@@ -230,19 +269,6 @@ out:
 }
 
 /* ---- finding ---- */
-
-static int verify(const char *path) {
-  int st = OK;
-  json_t *manifest = NULL, *entry;
-  const char *name;
-
-  TRY(ck_manifest_read(path, &manifest));
-  json_object_foreach(json_object_get(manifest, "files"), name, entry)
-    TRY(ck_manifest_check_file(path, manifest, name, false));
-out:
-  json_decref(manifest);
-  return st;
-}
 
 int ck_latest(const char *run_dir, char path[IO_PATH_MAX], bool *found) {
   int st = OK;

@@ -99,7 +99,7 @@ static int64_t find(const char *dir, big_state *b, int64_t acknowledged) {
 }
 
 static void newest_acknowledged_loads(void **state) {
-  static const size_t sizes[] = {6 * MB, 6 * MB, 6 * MB, 20 * MB, 60 * MB};
+  const size_t most_mb = kills < 100 ? 12 : 60, sizes[] = {6 * MB, 6 * MB, 6 * MB, 12 * MB, most_mb * MB};
   const double end = now_s() + limit_s;
   int64_t saves = 0, done = 0;
   size_t most = 0;
@@ -110,7 +110,7 @@ static void newest_acknowledged_loads(void **state) {
     int64_t step = 0;
     assert_true(big_init(&b, sizes[s]));
     for (int i = 0; i < kills / 5 && now_s() < end; i++, done++) {
-      const int64_t from = step, acknowledged = run_and_kill(dir, sizes[s], uniform() * 0.02 * (double)(sizes[s] / MB));
+      const int64_t from = step, acknowledged = run_and_kill(dir, sizes[s], uniform() * 0.04 * (double)(sizes[s] / MB));
       const size_t n = folders(dir);
       most = n > most ? n : most;
       if (n > KEEP + 1) fail_msg("%zu folders, %d are kept", n, KEEP);

@@ -43,13 +43,13 @@ static work compute(big_state *live, double seconds) {
   enum { CHUNK = 1 << 16 };
   work w = {0};
   const double begin = now_s();
-  static volatile float sink;
+  static volatile float sink; /* the sum is used */
 
   while ((w.seconds = now_s() - begin) < seconds) {
     float sum = 0;
     const int64_t at = w.rounds % (live->s.numel / CHUNK + 1) * CHUNK, left = live->s.numel - at;
     for (int64_t i = 0; i < CHUNK && i < left; i++) sum += live->s.weights[at + i] * live->s.m[at + i];
-    sink = sum;
+    sink = sink + sum;
     w.rounds++;
   }
   return w;
