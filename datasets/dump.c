@@ -5,8 +5,7 @@
 
 #include "base/io.h"
 #include "base/log.h"
-
-enum { LOOKED_AT = 4 };
+#include "datasets/sheet.h"
 
 /* Sample b of g as a group of one; borrows g's planes. */
 static ds_group sample_of(const ds_group *g, int b) {
@@ -61,10 +60,11 @@ out:
 }
 
 typedef struct look {
-  int64_t left_out;
+  int64_t left_out, broken;
   int samples, H, W;
   bool mixed;
   double valid, pixels;
+  ds_depth_histogram depth;
 } look;
 
 static void look_at(const ds_group *g, look *k) {
@@ -72,12 +72,13 @@ static void look_at(const ds_group *g, look *k) {
   k->mixed |= g->H != k->H || g->W != k->W;
   k->samples += g->B;
   for (int b = 0; b < g->B; b++) k->valid += (double)g->valid[b];
+  if (g->metric) ds_depth_histogram_add(&k->depth, g->metric, g->mask, (size_t)g->B * (size_t)g->H * (size_t)g->W);
   k->pixels += (double)g->B * g->H * g->W;
 }
 
 /* A few samples of data set i. The others stay in the list, almost without weight, so that messages number
  * them right. */
-static int samples_look(const ds_loader_opts *o, const ds_data *data, int n, int i, look *out) {
+static int samples_look(const ds_loader_opts *o, const ds_data *data, int n, int i, int64_t most, look *out) {
   int st = OK;
   ds_loader *l = NULL;
   ds_data *only = malloc((size_t)n * sizeof *only);
@@ -87,13 +88,14 @@ static int samples_look(const ds_loader_opts *o, const ds_data *data, int n, int
   NEED(only, E_NOMEM, "%d data sets", n);
   for (int j = 0; j < n; j++) only[j] = (ds_data){data[j].source, j == i ? 1 : 1e-12};
   TRY(open_singly(o, only, n, &l));
-  for (int taken = 0; taken < LOOKED_AT && taken < count;) {
+  for (int taken = 0; taken < most && taken < count;) {
     ds_group *g;
     TRY(ds_loader_next(l, &g));
     if (g->dataset == i) look_at(g, &k), taken++;
     ds_loader_release(l, g);
   }
   k.left_out = ds_loader_left_out(l, i);
+  k.broken = ds_loader_bad_files(l);
   *out = k;
 out:
   ds_loader_close(&l);
@@ -105,7 +107,7 @@ static const char *layout_name(ds_layout l) {
   return l == DS_LAYOUT_RAW ? " (raw)" : l == DS_LAYOUT_MARIGOLD ? " (marigold)" : "";
 }
 
-int ds_describe_all(FILE *f, const ds_loader_opts *o, const ds_data *data, int n) {
+int ds_describe_all(FILE *f, const ds_loader_opts *o, const ds_data *data, int n, int64_t look_at_most) {
   int st = OK;
   double weights = 0;
   char first[DS_ID_MAX] = "", last[DS_ID_MAX] = "";
@@ -117,7 +119,7 @@ int ds_describe_all(FILE *f, const ds_loader_opts *o, const ds_data *data, int n
     const int64_t count = ds_source_count(s);
     const int per = ds_source_samples_per_item(s);
     look k = {0};
-    TRY(samples_look(o, data, n, i, &k));
+    TRY(samples_look(o, data, n, i, look_at_most, &k));
     TRY(ds_source_describe(s, 0, first));
     TRY(ds_source_describe(s, count - 1, last));
     fprintf(f, "data.%d: %s%s %s\n", i, so->kind, layout_name(so->layout), so->root);
@@ -126,10 +128,11 @@ int ds_describe_all(FILE *f, const ds_loader_opts *o, const ds_data *data, int n
     fprintf(f, ", %.3g %% of the groups\n", 100 * data[i].weight / weights);
     fprintf(f, "  size     %dx%d%s\n", k.H, k.W, k.mixed ? " and others" : "");
     fprintf(f, "  first    %s\n  last     %s\n", first, last);
-    if (k.left_out)
-      fprintf(f, "  filter   left out %lld of %lld samples looked at\n", (long long)k.left_out,
-              (long long)k.left_out + k.samples);
+    fprintf(f, "  checked  %d samples kept, %lld left out by the filter, %lld broken\n", k.samples,
+            (long long)k.left_out, (long long)k.broken);
     fprintf(f, "  valid    %.1f %% of the pixels in %d samples\n", 100 * k.valid / k.pixels, k.samples);
+    if (k.depth.total) fprintf(f, "  depth    %.4g to %.4g m\n", k.depth.lo, k.depth.hi);
+    ds_depth_histogram_print(&k.depth, "           ", f);
   }
   NEED(!ferror(f), E_IO, "the listing cannot be written");
 out:

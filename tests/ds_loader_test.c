@@ -768,11 +768,11 @@ static void descriptions_name_what_is_there(void **state) {
   const ds_data data[3] = {{&s[0], 1}, {&s[1], 2}, {&s[2], 1}};
   FILE *f = open_memstream(&text, &size);
   assert_non_null(f);
-  check_ok(ds_describe_all(f, &o, data, 3));
+  check_ok(ds_describe_all(f, &o, data, 3, 4));
   fclose(f);
   static const char *const want[] = {
       "data.0: fake /fake", "samples  11, 25 % of the groups",   "size     5x7", "first    set0/0000",
-      "last     set1/0005",  "samples  10 in 5 files of 2, 25 %", "valid    66."};
+      "last     set1/0005",  "samples  10 in 5 files of 2, 25 %", "valid    66.", "checked  4 samples kept, 0 left out by the filter, 1 broken"};
   for (size_t i = 0; i < sizeof want / sizeof *want; i++)
     if (!strstr(text, want[i])) fail_msg("no \"%s\" in:\n%s", want[i], text);
   free(text);

@@ -39,6 +39,8 @@ END
 # Virtual KITTI stores centimetres and sees farther than a room; the model is tiny
 set -- -s data.0.depth_unit=0.01 -s data.0.far=80 -s 'data.0.size=[64, 96]'
 "$e2eft" inspect my.yaml "$@" >listing
+"$e2eft" inspect my.yaml "$@" --sheet sheet.png --count 2 >rows
+grep -q '^row 2: data.0 photos/000' rows && [ "$(head -c 4 sheet.png | tail -c 3)" = PNG ] || fail "$(cat rows)"
 grep -q 'samples  2' listing || fail "$(cat listing)"
 "$e2eft" inspect my.yaml "$@" --dump dump --count 2
 [ "$(ls dump)" = "$(printf '000000.safetensors\n000001.safetensors')" ] || fail "dump: $(ls dump)"

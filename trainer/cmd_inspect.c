@@ -4,30 +4,45 @@
 
 #include "base/io.h"
 #include "datasets/dump.h"
+#include "datasets/sheet.h"
 #include "trainer/bind.h"
 #include "trainer/commands.h"
 #include "trainer/describe.h"
+#include "trainer/shown_data.h"
 
 typedef struct inspect_args {
   const char *path;
   cli_list sets;
-  const char *dump;
+  const char *dump, *sheet;
   int64_t count;
 } inspect_args;
 
 enum { DEFAULT_COUNT = 8 };
+
+static int draw_sheet(const cf_config *c, const ds_loader_opts *lo, int64_t rows, const char *path) {
+  int st = OK;
+  tr_data data = {0};
+
+  TRY(tr_shown_data_open(c, &data));
+  TRY(ds_sheet(stdout, lo, data.entries, data.n, rows, path));
+out:
+  tr_data_close(&data);
+  return st;
+}
 
 static int inspect_config(const inspect_args *a) {
   int st = OK;
   cf_config *c = NULL;
   tr_data data = {0};
   ds_loader_opts lo;
+  const int64_t count = a->count ? a->count : DEFAULT_COUNT;
 
   TRY(cf_load(a->path, a->sets.at, a->sets.n, false, &c));
   TRY(tr_data_open(c, &data));
   tr_bind_loader(c, &lo);
-  if (a->dump) TRY(ds_dump(&lo, data.entries, data.n, a->dump, a->count ? a->count : DEFAULT_COUNT));
-  else TRY(ds_describe_all(stdout, &lo, data.entries, data.n));
+  if (a->dump) TRY(ds_dump(&lo, data.entries, data.n, a->dump, count));
+  else TRY(ds_describe_all(stdout, &lo, data.entries, data.n, count));
+  if (a->sheet) TRY(draw_sheet(c, &lo, count, a->sheet));
 out:
   tr_data_close(&data);
   cf_free(&c);
@@ -44,7 +59,7 @@ static int run_inspect(const void *arguments, int argc, char **argv) {
     TRY(inspect_config(a));
     goto out;
   }
-  NEED(!a->dump && !a->count && !a->sets.n, E_CONFIG, "--dump, --count and -s go with a config, %s is a folder", a->path);
+  NEED(!a->dump && !a->sheet && !a->count && !a->sets.n, E_CONFIG, "--dump, --sheet, --count and -s go with a config, %s is a folder", a->path);
   TRY(tr_describe_folder(a->path, stdout));
 out:
   return st;
@@ -54,7 +69,8 @@ out:
 static const cli_option options[] = {
     {"set", 's', CLI_LIST, AT(sets), "key=value", NULL, "override a key of the config"},
     {"dump", 0, CLI_TEXT, AT(dump), "DIR", NULL, "write samples to DIR, one a file, in training order"},
-    {"count", 0, CLI_COUNT, AT(count), "N", NULL, "how many samples to write (8)"},
+    {"sheet", 0, CLI_TEXT, AT(sheet), "FILE", NULL, "draw samples as a PNG, one a row: RGB, depth, normals, mask, depth histogram"},
+    {"count", 0, CLI_COUNT, AT(count), "N", NULL, "how many samples to write, to draw, to look at of each data set (8)"},
     {0}};
 
 const cli_command tr_inspect_command = {
