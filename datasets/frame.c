@@ -130,6 +130,10 @@ static int emit_depth(ds_frame *f, const ds_view *v, ds_sample *s) {
     s->valid = emit_counted(depth, n, s);
     goto out;
   }
+  if (v->whole_depth) {
+    s->valid = ds_target_whole(depth, n, v->near_m, v->far_m, s->mask, s->metric);
+    goto out;
+  }
   TRY(ds_buf_need(&f->scratch, n * sizeof(float)));
   s->valid = ds_target_depth(depth, n, v->near_m, v->far_m, f->scratch.p, s->mask, s->metric, s->depth);
 out:

@@ -29,6 +29,7 @@ typedef struct ds_view {
   ds_window window; /* part that is kept, before the resize */
   float near_m, far_m;
   bool as_reference;
+  bool whole_depth; /* metric as it is, 0 where invalid */
 } ds_view;
 
 /* Fills s's planes, mask and valid at s->H x s->W. normals are made when s->normals is there. Spoils the frame.

@@ -10,6 +10,8 @@ extern "C" {
 int ds_jpeg_read_rgb8(const char *path, ds_buf *file, ds_buf *out, int *H, int *W);
 /* Of the header alone. Errors: as above. */
 int ds_jpeg_size(const char *path, ds_buf *file, int *H, int *W);
+/* The same from a file in memory, data [n]; path is for messages. */
+int ds_jpeg_decode_rgb8(const char *path, const void *data, size_t n, ds_buf *out, int *H, int *W);
 #ifdef __cplusplus
 }
 #endif

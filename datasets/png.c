@@ -49,11 +49,14 @@ out:
   return st;
 }
 
-static int reader_open(const char *path, struct reader *r) {
+/* Of a file in memory, data [n], or with data NULL of the file at path. */
+static int reader_open(const char *path, const void *data, size_t n, struct reader *r) {
   int st = OK;
 
   *r = (struct reader){.path = path};
-  NEED((r->file = fopen(path, "rb")) != NULL, E_DATA, "%s: %s", path, strerror(errno));
+  NEED(!data || n, E_DATA, "%s: empty file", path);
+  r->file = data ? fmemopen((void *)(uintptr_t)data, n, "rb") : fopen(path, "rb");
+  NEED(r->file, E_DATA, "%s: %s", path, strerror(errno));
   NEED((r->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, r, on_error, on_warning)) != NULL, E_NOMEM,
        "%s: libpng %s does not start", path, PNG_LIBPNG_VER_STRING);
   NEED((r->info = png_create_info_struct(r->png)) != NULL, E_NOMEM, "%s: out of memory", path);
@@ -112,12 +115,12 @@ out:
   return st;
 }
 
-int ds_png_read_rgb8(const char *path, ds_buf *out, int *H, int *W) {
+int ds_png_decode_rgb8(const char *path, const void *data, size_t n, ds_buf *out, int *H, int *W) {
   int st = OK;
   int h, w, depth, colour;
   struct reader r;
 
-  TRY(reader_open(path, &r));
+  TRY(reader_open(path, data, n, &r));
   TRY(read_header(&r, &h, &w));
   depth = png_get_bit_depth(r.png, r.info);
   colour = png_get_color_type(r.png, r.info);
@@ -136,12 +139,12 @@ out:
   return st;
 }
 
-int ds_png_read_grey16(const char *path, ds_buf *out, int *H, int *W) {
+int ds_png_decode_grey16(const char *path, const void *data, size_t n, ds_buf *out, int *H, int *W) {
   int st = OK;
   int h, w;
   struct reader r;
 
-  TRY(reader_open(path, &r));
+  TRY(reader_open(path, data, n, &r));
   TRY(read_header(&r, &h, &w));
   if (png_get_bit_depth(r.png, r.info) != 16 || png_get_color_type(r.png, r.info) != PNG_COLOR_TYPE_GRAY) {
     st = wrong_format(&r, "16-bit grey");
@@ -156,12 +159,12 @@ out:
   return st;
 }
 
-int ds_png_read(const char *path, ds_buf *out, int *H, int *W, int *channels, int *bits) {
+int ds_png_decode(const char *path, const void *data, size_t n, ds_buf *out, int *H, int *W, int *channels, int *bits) {
   int st = OK;
   int h, w, depth, colour;
   struct reader r;
 
-  TRY(reader_open(path, &r));
+  TRY(reader_open(path, data, n, &r));
   TRY(read_header(&r, &h, &w));
   depth = png_get_bit_depth(r.png, r.info);
   colour = png_get_color_type(r.png, r.info);
@@ -169,24 +172,36 @@ int ds_png_read(const char *path, ds_buf *out, int *H, int *W, int *channels, in
     st = wrong_format(&r, "8 or 16-bit grey or RGB");
     goto out;
   }
-  const int n = colour & PNG_COLOR_MASK_COLOR ? 3 : 1;
+  const int kept = colour & PNG_COLOR_MASK_COLOR ? 3 : 1;
   if (colour & PNG_COLOR_MASK_ALPHA) png_set_strip_alpha(r.png);
   if (depth == 16) png_set_swap(r.png);
-  TRY(read_rows(&r, (size_t)n * (size_t)w * (size_t)depth / 8, out));
+  TRY(read_rows(&r, (size_t)kept * (size_t)w * (size_t)depth / 8, out));
   *H = h;
   *W = w;
-  *channels = n;
+  *channels = kept;
   *bits = depth;
 out:
   reader_close(&r);
   return st;
 }
 
+int ds_png_read_rgb8(const char *path, ds_buf *out, int *H, int *W) {
+  return ds_png_decode_rgb8(path, NULL, 0, out, H, W);
+}
+
+int ds_png_read_grey16(const char *path, ds_buf *out, int *H, int *W) {
+  return ds_png_decode_grey16(path, NULL, 0, out, H, W);
+}
+
+int ds_png_read(const char *path, ds_buf *out, int *H, int *W, int *channels, int *bits) {
+  return ds_png_decode(path, NULL, 0, out, H, W, channels, bits);
+}
+
 int ds_png_size(const char *path, int *H, int *W) {
   int st = OK;
   struct reader r;
 
-  TRY(reader_open(path, &r));
+  TRY(reader_open(path, NULL, 0, &r));
   TRY(read_header(&r, H, W));
 out:
   reader_close(&r);

@@ -15,6 +15,10 @@ int ds_png_read_grey16(const char *path, ds_buf *out, int *H, int *W);
 /* As stored: out [H,W,channels], channels 1 or 3 (alpha is dropped), bits 8 (u8) or 16 (u16, host order). Palettes and
  * fewer bits are refused. Errors: as above. */
 int ds_png_read(const char *path, ds_buf *out, int *H, int *W, int *channels, int *bits);
+/* The same from a file in memory, data [n]; path is for messages. */
+int ds_png_decode_rgb8(const char *path, const void *data, size_t n, ds_buf *out, int *H, int *W);
+int ds_png_decode_grey16(const char *path, const void *data, size_t n, ds_buf *out, int *H, int *W);
+int ds_png_decode(const char *path, const void *data, size_t n, ds_buf *out, int *H, int *W, int *channels, int *bits);
 /* Of the header alone. Errors: E_DATA. */
 int ds_png_size(const char *path, int *H, int *W);
 #ifdef __cplusplus

@@ -207,7 +207,8 @@ static int read_frame(ds_source *s, int64_t i, bool flip, ds_sample *out) {
   int st = OK;
   const ds_opts *o = &s->o;
   ds_view view = {
-      .flip = flip, .near_m = (float)o->near_m, .far_m = (float)o->far_m, .as_reference = o->as_reference};
+      .flip = flip, .near_m = (float)o->near_m, .far_m = (float)o->far_m, .as_reference = o->as_reference,
+      .whole_depth = o->whole_depth};
   ds_sample got = *out;
   int H, W;
 

@@ -36,6 +36,7 @@ typedef struct ds_opts {
   double depth_unit;      /* manifest: metres per stored unit; 0 = millimetres for integers, metres for floats */
   bool euclidean;         /* manifest: depth is the distance to the camera's centre, not planar */
   ds_normals_frame normals_frame; /* manifest */
+  bool whole_depth;       /* for evaluation: metric is not clamped to percentiles, and 0 where invalid */
   int domain;             /* -1 = the kind's default */
   const char *split_csv, *camera_csv; /* NULL = beside the data */
   const char *frame_list; /* hypersim: only frames of this list, as Marigold's filename_list_*_filtered.txt; NULL = all */

@@ -41,6 +41,17 @@ int64_t ds_target_depth(const float *depth, size_t n, float near_m, float far_m,
   return valid;
 }
 
+int64_t ds_target_whole(const float *depth, size_t n, float near_m, float far_m, uint8_t *mask, float *metric) {
+  int64_t valid = 0;
+
+  for (size_t i = 0; i < n; i++) {
+    mask[i] = depth[i] > near_m && depth[i] < far_m;
+    if (metric) metric[i] = mask[i] ? depth[i] : 0;
+    valid += mask[i];
+  }
+  return valid;
+}
+
 static float length(const float *v, size_t n, size_t i) {
   const float x = v[i], y = v[n + i], z = v[2 * n + i];
 

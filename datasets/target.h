@@ -14,6 +14,8 @@ extern "C" {
  * scratch [n]. Returns the number of valid pixels. */
 int64_t ds_target_depth(const float *depth, size_t n, float near_m, float far_m, float *scratch, uint8_t *mask,
                         float *metric, float *normalised);
+/* For evaluation: mask as above, metric [n] out, may be NULL: depth where valid, 0 elsewhere. */
+int64_t ds_target_whole(const float *depth, size_t n, float near_m, float far_m, uint8_t *mask, float *metric);
 /* normals [3,n] in place: made unit length (x / max(|x|, 1e-12)), 0 where mask is 0. */
 void ds_target_normals(float *normals, size_t n, const uint8_t *mask);
 /* Before that, and not in the reference: where a normal is shorter than DS_NORMAL_MIN or not finite nothing is known

@@ -86,8 +86,8 @@ static void doubles_are_converted(void **state) {
 
 static void bad_files(void **state) {
   static const struct { const char *dict, *part; } bad[] = {
-      {"{'descr': '<i4', 'fortran_order': False, 'shape': (2,), }", "'<f4' or '<f8' wanted"},
-      {"{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", "'<f4' or '<f8' wanted"},
+      {"{'descr': '<i4', 'fortran_order': False, 'shape': (2,), }", "'|b1' wanted"},
+      {"{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", "'|b1' wanted"},
       {"{'descr': '<f4', 'fortran_order': True, 'shape': (2,), }", "C order wanted"},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", "8 bytes of data, the shape wants 12"},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", "8 bytes of data, the shape wants 4"},

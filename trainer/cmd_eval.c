@@ -1,0 +1,170 @@
+/* trainer/cmd_eval.c: e2eft eval: predictions measured on published sets, a config's data or a user's own. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "eval/report.h"
+#include "eval/stored.h"
+#include "trainer/bind.h"
+#include "trainer/commands.h"
+#include "trainer/version.h"
+
+typedef struct eval_args {
+  const char *predictions, *task, *json, *csv, *html;
+  cli_list data, sets;
+} eval_args;
+
+static bool is_config(const char *spec) {
+  const size_t n = strlen(spec);
+  return n > 5 && (!strcmp(spec + n - 5, ".yaml") || !strcmp(spec + n - 4, ".yml"));
+}
+
+static int parse_task(const char *task, bool *normals) {
+  int st = OK;
+
+  *normals = task && !strcmp(task, "normals");
+  NEED(!task || *normals || !strcmp(task, "depth"), E_CONFIG, "--task: wanted depth or normals, found '%s'", task);
+out:
+  return st;
+}
+
+/* Sets that --data names: a config has one for each entry of its list. */
+typedef struct eval_sets {
+  ev_set **at;
+  int n;
+} eval_sets;
+
+static int room_for_one(eval_sets *s) {
+  int st = OK;
+  ev_set **grown = realloc(s->at, (size_t)(s->n + 1) * sizeof *grown);
+
+  NEED(grown, E_NOMEM, "sets: out of memory");
+  s->at = grown;
+  s->at[s->n] = NULL;
+out:
+  return st;
+}
+
+static int open_config(const char *path, bool normals, const cli_list *keys, eval_sets *s) {
+  int st = OK;
+  cf_config *c = NULL;
+  ds_opts o;
+  char name[IO_PATH_MAX];
+
+  TRY(cf_load(path, NULL, 0, false, &c));
+  NEED(c->ndata > 0, E_CONFIG, "%s: no data set is given", path);
+  for (size_t i = 0; i < c->ndata; i++) {
+    TRY(tr_bind_data(c, i, &o));
+    TRY(io_path(name, "%s:%s", o.kind, o.root));
+    TRY(room_for_one(s));
+    TRY_AS(st, ev_set_open_source(&o, name, normals || c->model.task == CF_NORMALS, keys->at, keys->n, &s->at[s->n]),
+           "data.%zu", i);
+    s->n++;
+  }
+out:
+  cf_free(&c);
+  return st;
+}
+
+static int open_sets(const eval_args *a, bool normals, eval_sets *s) {
+  int st = OK;
+
+  for (size_t i = 0; i < a->data.n; i++) {
+    if (is_config(a->data.at[i])) {
+      TRY(open_config(a->data.at[i], normals, &a->sets, s));
+      continue;
+    }
+    TRY(room_for_one(s));
+    TRY(ev_set_open(a->data.at[i], normals, a->sets.at, a->sets.n, &s->at[s->n]));
+    s->n++;
+  }
+out:
+  return st;
+}
+
+static void close_sets(eval_sets *s) {
+  for (int i = 0; i < s->n; i++) ev_set_close(&s->at[i]);
+  free(s->at);
+  *s = (eval_sets){0};
+}
+
+static int evaluate_stored(const eval_args *a, ev_set *set, ev_result *out) {
+  int st = OK;
+  ev_stored *stored = NULL;
+
+  TRY(ev_stored_open(a->predictions, set, &stored));
+  const ev_predictor p = {ev_stored_read, stored};
+  TRY(ev_evaluate(set, &p, ev_set_name(set), a->html != NULL, out));
+out:
+  ev_stored_close(&stored);
+  return st;
+}
+
+static int write_reports(const eval_args *a, const ev_report *r) {
+  int st = OK;
+
+  ev_report_table(r, stdout);
+  if (a->json) TRY(ev_report_json(r, a->json));
+  if (a->csv) TRY(ev_report_csv(r, a->csv));
+out:
+  return st;
+}
+
+static int check_args(const eval_args *a) {
+  int st = OK;
+
+  NEED(a->predictions, E_CONFIG, "eval: --predictions DIR is missing; see 'e2eft eval --help'");
+  NEED(a->data.n, E_CONFIG, "eval: --data SET:PATH is missing; see 'e2eft eval --help'");
+out:
+  return st;
+}
+
+static int run_eval(const void *arguments, int argc, char **argv) {
+  int st = OK, done = 0;
+  const eval_args *a = arguments;
+  eval_sets sets = {0};
+  ev_result *results = NULL;
+  bool normals;
+
+  (void)argc, (void)argv;
+  TRY(check_args(a));
+  TRY(parse_task(a->task, &normals));
+  TRY(open_sets(a, normals, &sets));
+  NEED((results = calloc((size_t)sets.n, sizeof *results)) != NULL, E_NOMEM, "%d sets", sets.n);
+  for (; done < sets.n; done++) TRY(evaluate_stored(a, sets.at[done], &results[done]));
+  const ev_report report = {.results = results, .n = done, .source = a->predictions, .version = tr_version()};
+  TRY(write_reports(a, &report));
+  const int64_t failed = ev_report_failed(&report);
+  NEED(!failed, E_DATA, "%lld image%s could not be measured; the others are in the report", (long long)failed,
+       failed == 1 ? "" : "s");
+out:
+  for (int i = 0; i < done; i++) ev_result_free(&results[i]);
+  free(results);
+  close_sets(&sets);
+  return st;
+}
+
+#define AT(field) offsetof(eval_args, field)
+static const cli_option options[] = {
+    {"data", 'd', CLI_LIST, AT(data), "SPEC", NULL, "what to evaluate on, see below; may be given several times"},
+    {"predictions", 0, CLI_TEXT, AT(predictions), "DIR", NULL, "stored predictions (.npy, 16-bit .png), of any program"},
+    {"task", 0, CLI_TEXT, AT(task), "TASK", NULL, "depth or normals, where SPEC leaves it open (depth)"},
+    {"set", 's', CLI_LIST, AT(sets), "key=value", NULL, "vary the protocol, see below"},
+    {"json", 0, CLI_TEXT, AT(json), "FILE", NULL, "metrics, counts and failures"},
+    {"csv", 0, CLI_TEXT, AT(csv), "FILE", NULL, "metrics of each image"},
+    {0}};
+
+const cli_command tr_eval_command = {
+    .name = "eval",
+    .options = options,
+    .summary = "measure depth or normals on published sets and on your own data",
+    .details =
+        "SPEC is SET:PATH, PATH the set's tar archive or its folder. Depth: nyuv2 kitti eth3d scannet diode; normals:\n"
+        "nyuv2_normals scannet_normals ibims sintel oasis. Or KIND:PATH with a kind of a config's data (hypersim,\n"
+        "vkitti2, batches), or a config file: all its data entries.\n\n"
+        "A prediction for a/rgb_1.png is DIR/a/rgb_1.npy, DIR/a/pred_1.npy (as Marigold stores it), or DIR/rgb_1.npy where no\n"
+        "two images share a name; .png likewise. Images that cannot be measured are named and counted, exit status 3.\n\n"
+        EV_SETTINGS_HELP,
+    .args_size = sizeof(eval_args),
+    .run = run_eval};
