@@ -106,6 +106,9 @@ int ev_set_open_source(const ds_opts *given, const char *name, bool normals, con
   o.need = normals ? DS_NEED_NORMALS | DS_NEED_METRIC : DS_NEED_METRIC;
   o.whole_depth = true;
   o.group = 0;
+  o.flip = 0;
+  o.shuffle = false;
+  o.skip_bad_files = false;
   o.filter = DS_FILTER_NONE; /* what is too plain to train on can still be measured */
   o.near_m = (double)s->settings.near_m;
   if (isfinite(s->settings.far_m)) o.far_m = (double)s->settings.far_m;
@@ -113,6 +116,7 @@ int ev_set_open_source(const ds_opts *given, const char *name, bool normals, con
   if (ds_source_opts(s->source)->far_m > 0) s->settings.far_m = (float)ds_source_opts(s->source)->far_m;
   TRY(ev_source_list(s));
   TRY(pick(s));
+  TRY(ev_source_start(s));
   *out = s;
   s = NULL;
 out:
@@ -125,6 +129,7 @@ void ev_set_close(ev_set **sp) {
 
   if (!s) return;
   ev_store_close(&s->store);
+  ev_source_stop(s);
   ds_source_close(&s->source);
   for (int64_t i = 0; s->entries && i < s->total; i++) free(s->entries[i].problem);
   free(s->entries);

@@ -21,8 +21,9 @@ typedef struct ev_item {
 } ev_item;
 
 /* spec: PROTOCOL:PATH ("nyuv2:/data/nyu_labeled_extracted.tar") or KIND:PATH with a config's data kind; normals: what
- * "nyuv2:" and "scannet:" mean, and which truth of a data set. sets: n key=value, see ev_settings_set.
- * Errors: E_CONFIG (spec, key), E_DATA (missing, no image, list), E_NOMEM. */
+ * "nyuv2:" and "scannet:" mean, and which truth of a data set. sets: n key=value, see ev_settings_set. A data set's files
+ * are decoded by another process: open it before the first torch call. Errors: E_CONFIG (spec, key), E_DATA (missing, no
+ * image, list), E_NOMEM, E_FAIL. */
 int ev_set_open(const char *spec, bool normals, const char *const *sets, size_t n, ev_set **out);
 /* The same for an entry of a config's data list; name is for the report. o->need is set here; flips are not done, files in
  * list order. */

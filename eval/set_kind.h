@@ -1,6 +1,7 @@
 /* eval/set_kind.h: the set that eval/set.c hands out and what its two kinds supply. For them alone. */
 #ifndef EVAL_SET_KIND_H
 #define EVAL_SET_KIND_H
+#include "datasets/loader.h"
 #include "eval/set.h"
 #include "eval/store.h"
 #ifdef __cplusplus
@@ -25,6 +26,9 @@ struct ev_set {
   size_t room;
   /* a data set of the config's kinds */
   ds_source *source;
+  ds_loader *loader;
+  ds_group *group;                   /* lent by the loader: item group_item */
+  int64_t group_item, next_item;     /* next_item: what the loader gives next */
   char (*ids)[DS_ID_MAX];
   /* scratch */
   ds_buf file, rgb, image, truth, mask, pixels, planes;
@@ -36,6 +40,9 @@ void ev_mark_box(ev_box box, int H, int W, uint8_t *mask);
 int ev_published_list(ev_set *s);
 int ev_published_read(ev_set *s, int64_t i, ev_item *out);
 int ev_source_list(ev_set *s);
+/* After source and picked are set: forks. */
+int ev_source_start(ev_set *s);
+void ev_source_stop(ev_set *s);
 int ev_source_read(ev_set *s, int64_t i, ev_item *out);
 #ifdef __cplusplus
 }

@@ -28,29 +28,55 @@ static void bytes_of(const float *planes, size_t n, uint8_t *out) {
     for (size_t c = 0; c < 3; c++) out[3 * i + c] = (uint8_t)lrintf(fminf(fmaxf(planes[c * n + i] * 127.5f + 127.5f, 0), 255));
 }
 
-int ev_source_read(ev_set *s, int64_t i, ev_item *out) {
-  int st = OK, H, W;
-  const int each = ds_source_samples_per_item(s->source);
-  ds_sample *samples = calloc((size_t)each, sizeof *samples);
+/* HDF5 may crash on a damaged file: files are decoded in a process of their own, as in training. */
+int ev_source_start(ev_set *s) {
+  const ds_data data = {s->source, 1};
+  const ds_loader_opts o = {.group = ds_source_samples_per_item(s->source),
+                            .groups_per_step = 1,
+                            .workers = 1,
+                            .ahead = s->picked ? 1 : 2, /* what comes next is not known to be wanted */
+                            .singly = true};
 
-  NEED(samples, E_NOMEM, "%d samples", each);
-  TRY(ds_source_shape(s->source, i / each, &H, &W));
-  const size_t n = (size_t)H * (size_t)W, floats = ds_sample_floats(H, W);
-  TRY(ds_buf_need(&s->planes, (size_t)each * floats * sizeof(float)));
-  TRY(ds_buf_need(&s->mask, (size_t)each * n));
-  TRY(ds_buf_need(&s->rgb, 3 * n));
-  for (int b = 0; b < each; b++)
-    ds_sample_place(&samples[b], H, W, (float *)s->planes.p + (size_t)b * floats, (uint8_t *)s->mask.p + (size_t)b * n);
-  TRY(ds_source_read(s->source, i / each, false, samples));
-  const ds_sample *a = &samples[i % each];
-  ev_mark_box(s->settings.box, H, W, a->mask);
-  bytes_of(a->rgb, n, s->rgb.p);
-  out->H = H;
-  out->W = W;
-  out->rgb = s->rgb.p;
-  out->truth = s->task == EV_NORMALS ? a->normals : a->metric;
-  out->mask = a->mask;
+  s->next_item = 0;
+  return ds_loader_open(&o, &data, 1, &s->loader);
+}
+
+/* Item `item` of the list: it is the loader's step item + 1. */
+static int take_item(ev_set *s, int64_t item) {
+  int st = OK;
+
+  if (s->group && s->group_item == item) goto out;
+  if (s->group) ds_loader_release(s->loader, s->group);
+  s->group = NULL;
+  if (s->next_item != item) TRY(ds_loader_seek(s->loader, item + 1));
+  s->next_item = -1; /* after an error, too, the loader has to be told where to go on */
+  TRY(ds_loader_next(s->loader, &s->group));
+  s->next_item = item + 1;
+  s->group_item = item;
 out:
-  free(samples);
   return st;
+}
+
+int ev_source_read(ev_set *s, int64_t i, ev_item *out) {
+  int st = OK;
+  const int64_t each = ds_source_samples_per_item(s->source);
+
+  TRY(take_item(s, i / each));
+  const ds_group *g = s->group;
+  const size_t n = (size_t)g->H * (size_t)g->W, b = (size_t)(i % each);
+  TRY(ds_buf_need(&s->rgb, 3 * n));
+  ev_mark_box(s->settings.box, g->H, g->W, g->mask + b * n);
+  bytes_of(g->rgb + 3 * b * n, n, s->rgb.p);
+  out->H = g->H;
+  out->W = g->W;
+  out->rgb = s->rgb.p;
+  out->truth = s->task == EV_NORMALS ? g->normals + 3 * b * n : g->metric + b * n;
+  out->mask = g->mask + b * n;
+out:
+  return st;
+}
+
+void ev_source_stop(ev_set *s) {
+  if (s->group) ds_loader_release(s->loader, s->group);
+  ds_loader_close(&s->loader);
 }
