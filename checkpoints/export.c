@@ -7,117 +7,86 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/sha256.h"
 #include "checkpoints/pyjson.h"
 
 enum { CONFIG_MAX = 16 << 20 };
 
-static bool ends_with(const char *name, const char *end) {
-  const size_t n = strlen(name), m = strlen(end);
-  return n >= m && strcmp(name + n - m, end) == 0;
-}
+/* ---- small files ---- */
 
-/* ---- what belongs to a diffusers folder ---- */
-
-/* A component keeps its settings in config.json or <kind>_config.json. */
-static int has_settings(const char *dir, bool *yes) {
+static int read_json(const char *path, json_t **out) {
   int st = OK;
-  size_t n = 0;
-  char **names = NULL;
-
-  *yes = false;
-  TRY(io_list_dir(dir, &names, &n));
-  for (size_t i = 0; i < n; i++) *yes = *yes || ends_with(names[i], "config.json");
-out:
-  io_free_names(&names, n);
-  return st;
-}
-
-/* model_index.json, or NULL when the base has none. */
-static int read_index(const char *base, json_t **out) {
-  int st = OK;
-  char path[IO_PATH_MAX], *text = NULL;
+  char *text = NULL;
   size_t n = 0;
   json_error_t why;
-
-  *out = NULL;
-  TRY(io_path(path, "%s/model_index.json", base));
-  if (!io_exists(path)) return OK;
-  TRY(io_read_file(path, CONFIG_MAX, &text, &n));
-  NEED((*out = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why)) != NULL, E_CKPT, "%s:%d:%d: %s", path, why.line,
-       why.column, why.text);
-out:
-  free(text);
-  return st;
-}
-
-/* Weights at the top are other forms of the whole model (5 GB in the SD repositories). */
-static bool is_weights(const char *name) {
-  static const char *const ends[] = {".safetensors", ".ckpt", ".bin", ".pt", ".pth", ".onnx", ".msgpack", ".gguf"};
-
-  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-    if (ends_with(name, ends[i])) return true;
-  return false;
-}
-
-static int copy_entry(const char *base, const char *out, const json_t *index, const char *name) {
-  int st = OK;
-  bool wanted = true;
-  char from[IO_PATH_MAX], to[IO_PATH_MAX];
-
-  if (strcmp(name, "unet") == 0 || name[0] == '.') return OK;
-  TRY(io_path(from, "%s/%s", base, name));
-  TRY(io_path(to, "%s/%s", out, name));
-  if (io_is_dir(from)) {
-    wanted = json_is_array(json_object_get(index, name)); /* "vae": ["diffusers", "AutoencoderKL"] */
-    if (!wanted) TRY(has_settings(from, &wanted));
-    if (wanted) TRY(io_copy_tree(from, to));
-  } else {
-    wanted = !is_weights(name);
-    if (wanted) TRY(io_copy_file(from, to));
-  }
-  if (!wanted) log_info("%s is not exported: no part of a diffusers folder", from);
-out:
-  return st;
-}
-
-static int copy_base(const char *base, const char *out) {
-  int st = OK;
-  size_t n = 0;
-  char **names = NULL;
-  json_t *index = NULL;
-
-  TRY(read_index(base, &index));
-  TRY(io_list_dir(base, &names, &n));
-  for (size_t i = 0; i < n; i++) TRY(copy_entry(base, out, index, names[i]));
-out:
-  json_decref(index);
-  io_free_names(&names, n);
-  return st;
-}
-
-/* ---- what differs from the base ---- */
-
-/* One step from t = 999 needs both: the first timestep is the last of training, and what comes before the first is x0. */
-static int patch_scheduler(const char *out) {
-  int st = OK;
-  char path[IO_PATH_MAX], *text = NULL;
-  size_t n = 0;
   json_t *o = NULL;
-  json_error_t why;
 
-  TRY(io_path(path, "%s/scheduler/scheduler_config.json", out));
   TRY(io_read_file(path, CONFIG_MAX, &text, &n));
   o = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
   NEED(o && json_is_object(o), E_CKPT, "%s:%d:%d: %s", path, why.line, why.column, o ? "no JSON object" : why.text);
-  NEED(json_object_set_new(o, "timestep_spacing", json_string("trailing")) == 0 &&
-           json_object_set_new(o, "set_alpha_to_one", json_true()) == 0,
-       E_NOMEM, "%s: out of memory", path);
-  TRY(ck_pyjson_write(path, o));
+  *out = o;
+  o = NULL;
 out:
   json_decref(o);
   free(text);
   return st;
 }
+
+/* DDIM with the base's noise schedule. One step from t = 999 needs trailing and set_alpha_to_one: the first timestep is
+ * the last of training, and what comes before the first is x0. What DDIM would do by default and training does not, is
+ * said; what belongs to other schedulers is left out. */
+static int write_scheduler(const ck_export *e, const char *out) {
+  int st = OK;
+  static const char *const kept[] = {"_diffusers_version", "beta_start", "beta_end", "beta_schedule", "trained_betas",
+                                     "num_train_timesteps", "prediction_type", "rescale_betas_zero_snr", "steps_offset"};
+  char path[IO_PATH_MAX], dir[IO_PATH_MAX];
+  json_t *base = NULL, *o = NULL;
+
+  TRY(io_path(path, "%s/scheduler/scheduler_config.json", e->base));
+  TRY(read_json(path, &base));
+  o = json_pack("{s:s, s:s, s:b, s:b, s:b}", "_class_name", "DDIMScheduler", "timestep_spacing", "trailing",
+                "set_alpha_to_one", 1, "clip_sample", 0, "thresholding", 0);
+  NEED(o, E_NOMEM, "%s: out of memory", path);
+  for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+    if (json_object_get(base, kept[i])) json_object_set(o, kept[i], json_object_get(base, kept[i]));
+  if (e->prediction) json_object_set_new(o, "prediction_type", json_string(e->prediction));
+  TRY(io_path(dir, "%s/scheduler", out));
+  TRY(io_make_dirs(dir));
+  TRY(io_path(path, "%s/scheduler_config.json", dir));
+  TRY(ck_pyjson_write(path, o));
+out:
+  json_decref(o);
+  json_decref(base);
+  return st;
+}
+
+typedef struct pipeline_part { const char *name, *library, *class_name; } pipeline_part;
+
+/* model_index.json: what diffusers reads to know which pipeline this is. */
+static int write_index(const ck_export *e, const char *out, const pipeline_part *parts, size_t n) {
+  int st = OK;
+  char path[IO_PATH_MAX];
+  json_t *base = NULL, *o = json_deep_copy(e->pipeline);
+  const json_t *v;
+
+  NEED(o, E_NOMEM, "model_index.json");
+  TRY(io_path(path, "%s/model_index.json", e->base));
+  if (io_exists(path)) TRY(read_json(path, &base));
+  v = json_object_get(base, "default_processing_resolution");
+  if (json_integer_value(v) > 0) json_object_set(o, "default_processing_resolution", (json_t *)v);
+  v = json_object_get(base, "_diffusers_version");
+  json_object_set_new(o, "_diffusers_version", json_string(json_is_string(v) ? json_string_value(v) : "0.28.0"));
+  for (size_t i = 0; i < n; i++)
+    json_object_set_new(o, parts[i].name, json_pack("[s, s]", parts[i].library, parts[i].class_name));
+  TRY(io_path(path, "%s/model_index.json", out));
+  TRY(ck_pyjson_write(path, o));
+out:
+  json_decref(o);
+  json_decref(base);
+  return st;
+}
+
+/* ---- parts ---- */
 
 static int write_unet(const ck_export *e, const char *out) {
   int st = OK;
@@ -132,10 +101,95 @@ static int write_unet(const ck_export *e, const char *out) {
   TRY(io_make_dirs(dir));
   TRY(io_path(path, "%s/config.json", dir));
   TRY(ck_pyjson_write(path, e->unet_config));
-  TRY(io_path(path, "%s/diffusion_pytorch_model.safetensors", dir));
-  TRY(st_write(path, e->unet, e->n_unet, meta, e->n_stamp + 1));
+  TRY(ck_weights_write(dir, "diffusion_pytorch_model", e->precisions, e->unet, e->n_unet, meta, e->n_stamp + 1));
 out:
   free(meta);
+  return st;
+}
+
+/* The terms of the base go with its weights. */
+static int copy_licences(const char *base, const char *out) {
+  int st = OK;
+  char from[IO_PATH_MAX], to[IO_PATH_MAX], **names = NULL;
+  size_t n = 0;
+
+  TRY(io_list_dir(base, &names, &n));
+  for (size_t i = 0; i < n; i++) {
+    if (strncmp(names[i], "LICENSE", 7) && strncmp(names[i], "LICENCE", 7) && strncmp(names[i], "NOTICE", 6)) continue;
+    TRY(io_path(from, "%s/%s", base, names[i]));
+    TRY(io_path(to, "%s/%s", out, names[i]));
+    if (!io_is_dir(from)) TRY(io_copy_file(from, to));
+  }
+out:
+  io_free_names(&names, n);
+  return st;
+}
+
+static int write_pipeline(const ck_export *e, const char *out) {
+  int st = OK;
+  const float scale = e->shrink ? CK_SHRINK : 1, x = e->flip_x ? -1 : 1;
+  const ck_part_edit edits[] = {{"decoder.conv_out.weight", 0, scale}, {"decoder.conv_out.bias", 0, scale},
+                                {"decoder.conv_out.weight", 1, x}, {"decoder.conv_out.bias", 1, x}, {NULL, 0, 0}};
+  const bool edited = e->shrink || e->flip_x;
+  pipeline_part parts[5] = {{"unet", "diffusers", "UNet2DConditionModel"}, {"scheduler", "diffusers", "DDIMScheduler"}};
+  size_t n = 2;
+  bool found;
+
+  TRY(write_scheduler(e, out));
+  TRY(ck_part_copy(e->base, out, "vae", "diffusion_pytorch_model", e->precisions, edited ? edits : NULL, &found));
+  if (found) parts[n++] = (pipeline_part){"vae", "diffusers", "AutoencoderKL"};
+  TRY(ck_part_copy(e->base, out, "text_encoder", "model", e->precisions, NULL, &found));
+  if (found) parts[n++] = (pipeline_part){"text_encoder", "transformers", "CLIPTextModel"};
+  TRY(ck_part_copy_files(e->base, out, "tokenizer", &found));
+  if (found) parts[n++] = (pipeline_part){"tokenizer", "transformers", "CLIPTokenizer"};
+  if (n < 5) log_warn("%s lacks vae/, text_encoder/ or tokenizer/: so does %s, which diffusers will not run", e->base, e->out);
+  TRY(write_index(e, out, parts, n));
+  TRY(copy_licences(e->base, out));
+out:
+  return st;
+}
+
+/* ---- checksums ---- */
+
+/* One line a file, as sha256sum has them, by path. at: "" or "sub/folder/". */
+static int sum_folder(const char *dir, const char *at, FILE *f) {
+  int st = OK;
+  char path[IO_PATH_MAX], below[IO_PATH_MAX], hex[65], **names = NULL;
+  size_t n = 0;
+
+  TRY(io_path(path, "%s/%s", dir, at));
+  TRY(io_list_dir(path, &names, &n));
+  for (size_t i = 0; i < n; i++) {
+    TRY(io_path(path, "%s/%s%s", dir, at, names[i]));
+    if (io_is_dir(path)) {
+      TRY(io_path(below, "%s%s/", at, names[i]));
+      TRY(sum_folder(dir, below, f));
+    } else {
+      TRY(sha256_file(path, hex));
+      fprintf(f, "%s  %s%s\n", hex, at, names[i]);
+    }
+  }
+out:
+  io_free_names(&names, n);
+  return st;
+}
+
+static int write_sums(const char *dir) {
+  int st = OK;
+  char path[IO_PATH_MAX], *text = NULL;
+  size_t n = 0;
+  FILE *f = open_memstream(&text, &n);
+
+  NEED(f, E_NOMEM, "%s: checksums", dir);
+  TRY(sum_folder(dir, "", f));
+  const bool good = fclose(f) == 0;
+  f = NULL;
+  NEED(good, E_NOMEM, "%s: checksums", dir);
+  TRY(io_path(path, "%s/SHA256SUMS", dir));
+  TRY(io_write_file(path, text, n));
+out:
+  if (f) fclose(f);
+  free(text);
   return st;
 }
 
@@ -197,28 +251,51 @@ out:
   return st;
 }
 
-int ck_export_model(const ck_export *e) {
+static int clean_name(const char *from, char out[IO_PATH_MAX]) {
   int st = OK;
-  char out[IO_PATH_MAX], tmp[IO_PATH_MAX] = "";
 
-  TRY(io_path(out, "%s", e->out));
+  TRY(io_path(out, "%s", from));
   for (size_t n = strlen(out); n > 1 && out[n - 1] == '/'; n--) out[n - 1] = 0;
+out:
+  return st;
+}
+
+void ck_export_abandon(const char *tmp) {
+  err_saved why;
+
+  if (!tmp[0]) return;
+  err_save(&why);
+  io_remove_tree(tmp);
+  err_restore(&why);
+}
+
+int ck_export_begin(const ck_export *e, char tmp[IO_PATH_MAX]) {
+  int st = OK;
+  char out[IO_PATH_MAX], name[IO_PATH_MAX] = "";
+
+  tmp[0] = 0;
+  TRY(clean_name(e->out, out));
   TRY(check_out(out));
   TRY(check_apart(e->base, out));
-  TRY(io_path(tmp, "%s.tmp", out));
-  TRY(io_remove_tree(tmp));
-  TRY(io_make_dirs(tmp));
-  TRY(copy_base(e->base, tmp));
-  TRY(patch_scheduler(tmp));
-  TRY(write_unet(e, tmp));
+  TRY(io_path(name, "%s.tmp", out));
+  TRY(io_remove_tree(name));
+  TRY(io_make_dirs(name));
+  TRY(write_unet(e, name));
+  if (!e->unet_only) TRY(write_pipeline(e, name));
+  memcpy(tmp, name, IO_PATH_MAX);
+out:
+  if (st != OK) ck_export_abandon(name);
+  return st == E_IO ? E_CKPT : st;
+}
+
+int ck_export_finish(const char *to, const char *tmp) {
+  int st = OK;
+  char out[IO_PATH_MAX];
+
+  TRY(clean_name(to, out));
+  TRY(write_sums(tmp));
   TRY(io_sync_dir(tmp));
   TRY(replace(tmp, out));
 out:
-  if (st != OK && tmp[0]) {
-    err_saved why;
-    err_save(&why);
-    io_remove_tree(tmp);
-    err_restore(&why);
-  }
   return st == E_IO ? E_CKPT : st;
 }

@@ -81,3 +81,25 @@ out:
   tchc_scope_close(&s);
   return st;
 }
+
+int md_time_embedding_at(int width, bool flip_sin_to_cos, double shift, double timestep, const float *weight,
+                         const float *bias, float *out) {
+  int st = OK;
+  const int64_t one = 1, n = 4 * (int64_t)width;
+  md_time_embedding e = {.width = width, .flip_sin_to_cos = flip_sin_to_cos};
+  tchc_scope *s = NULL;
+  tchc_tensor *t = NULL, *x = NULL, *w = NULL, *b = NULL, *y = NULL;
+
+  TRY(tchc_scope_open(&s));
+  TRY(make_frequencies(width / 2, shift, TCHC_CPU_DEVICE, &e.frequencies));
+  TRY(tchc_full(&one, 1, timestep, TCHC_F32, TCHC_CPU_DEVICE, &t));
+  TRY(sinusoids(&e, t, &x));
+  TRY(tchc_from_host(weight, (int64_t[]){n, width}, 2, TCHC_F32, TCHC_CPU_DEVICE, &w));
+  TRY(tchc_from_host(bias, &n, 1, TCHC_F32, TCHC_CPU_DEVICE, &b));
+  TRY(tchc_linear(x, w, b, &y));
+  TRY(tchc_to_host(y, out, sizeof *out * (size_t)n));
+out:
+  tchc_scope_close(&s);
+  md_time_embedding_fini(&e);
+  return st;
+}

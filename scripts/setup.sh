@@ -13,7 +13,7 @@ die() {
 TOOLS="cc:build-essential c++:build-essential ninja:ninja-build ccache:ccache pkg-config:pkg-config python3:python3 git:git
   protoc-c:protobuf-c-compiler"
 MODULES="yaml-0.1:libyaml-dev jansson:libjansson-dev libxxhash:libxxhash-dev libpng:libpng-dev libturbojpeg:libturbojpeg0-dev
-  hdf5:libhdf5-dev zlib:zlib1g-dev libarchive:libarchive-dev cmocka:libcmocka-dev libprotobuf-c:libprotobuf-c-dev"
+  hdf5:libhdf5-dev zlib:zlib1g-dev libarchive:libarchive-dev libcrypto:libssl-dev cmocka:libcmocka-dev libprotobuf-c:libprotobuf-c-dev"
 
 has_new_cmake() { # presets of version 6 came with 3.25
   command -v cmake >/dev/null || return 1

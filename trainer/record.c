@@ -10,11 +10,13 @@
 
 enum { CHUNK = 1 << 20 };
 
-static json_t *hash_text(XXH128_hash_t h) {
-  char text[33];
-  snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
-  return json_string(text);
+static tr_hash hash_of(XXH128_hash_t h) {
+  tr_hash out;
+  snprintf(out.hex, sizeof out.hex, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
+  return out;
 }
+
+tr_hash tr_hash_text(const char *text) { return hash_of(XXH3_128bits(text, strlen(text))); }
 
 static int hash_file(const char *path, XXH3_state_t *h, char *chunk) {
   int st = OK;
@@ -47,8 +49,7 @@ out:
   return st;
 }
 
-/* The parts of the base model that training reads. */
-static int hash_base(const char *path, json_t **out) {
+int tr_hash_base(const char *path, tr_hash *out) {
   int st = OK;
   const char *const parts[] = {"unet", "vae", "text_encoder", "tokenizer", "scheduler"};
   char dir[IO_PATH_MAX], *chunk = malloc(CHUNK);
@@ -60,7 +61,8 @@ static int hash_base(const char *path, json_t **out) {
     TRY(io_path(dir, "%s/%s", path, parts[i]));
     TRY(hash_folder(dir, h, chunk));
   }
-  *out = hash_text(XXH3_128bits_digest(h));
+  if (!io_is_dir(path)) TRY(hash_file(path, h, chunk));
+  *out = hash_of(XXH3_128bits_digest(h));
 out:
   XXH3_freeState(h);
   free(chunk);
@@ -68,7 +70,7 @@ out:
 }
 
 /* Names and order of all samples: a file that came, went or was renamed shows. */
-static int hash_data(const tr_data *d, json_t **out) {
+static int hash_data(const tr_data *d, tr_hash *out) {
   int st = OK;
   XXH3_state_t *h = XXH3_createState();
   char id[DS_ID_MAX];
@@ -83,7 +85,7 @@ static int hash_data(const tr_data *d, json_t **out) {
       XXH3_128bits_update(h, id, strlen(id) + 1);
     }
   }
-  *out = hash_text(XXH3_128bits_digest(h));
+  *out = hash_of(XXH3_128bits_digest(h));
 out:
   XXH3_freeState(h);
   return st;
@@ -109,22 +111,37 @@ out:
 int tr_record_write(const tr_record *r) {
   int st = OK;
   char path[IO_PATH_MAX];
-  json_t *doc = NULL, *data = NULL, *base = NULL;
+  tr_hash data, base;
+  json_t *doc = NULL;
 
   TRY(io_path(path, "%s/config.yaml", r->run_dir));
   TRY(io_write_file(path, r->config_text, strlen(r->config_text)));
   TRY(hash_data(r->data, &data));
-  TRY(hash_base(r->config->model.path, &base));
-  doc = json_pack("{s:s, s:s, s:s, s:s, s:o, s:{s:o, s:O, s:O}, s:s?}", "version", tr_version(), "commit", tr_commit(),
+  TRY(tr_hash_base(r->config->model.path, &base));
+  doc = json_pack("{s:s, s:s, s:s, s:s, s:o, s:{s:s, s:s, s:s}, s:s?}", "version", tr_version(), "commit", tr_commit(),
                   "libtorch", tchc_torch_version(), "device", r->device, "command", command_line(r->argc, r->argv),
-                  "hashes", "config", hash_text(XXH3_128bits(r->config_text, strlen(r->config_text))), "data", data,
-                  "base", base, "resumed_from", r->resumed_from);
+                  "hashes", "config", tr_hash_text(r->config_text).hex, "data", data.hex, "base", base.hex, "resumed_from",
+                  r->resumed_from);
   NEED(doc, E_NOMEM, "run.json");
   TRY(io_path(path, "%s/run.json", r->run_dir));
   TRY(write_json(path, doc));
 out:
   json_decref(doc);
-  json_decref(data);
-  json_decref(base);
+  return st;
+}
+
+int tr_record_add(const char *run_dir, const char *key, json_t *value) {
+  int st = OK;
+  char path[IO_PATH_MAX];
+  json_t *doc = NULL;
+
+  NEED(value, E_NOMEM, "run.json: %s", key);
+  TRY(io_path(path, "%s/run.json", run_dir));
+  if (!(doc = json_load_file(path, 0, NULL))) goto out;
+  json_object_set(doc, key, value);
+  TRY(write_json(path, doc));
+out:
+  json_decref(doc);
+  json_decref(value);
   return st;
 }

@@ -1,6 +1,8 @@
 /* trainer/record.h: config.yaml and run.json: what made this run folder. */
 #ifndef TRAINER_RECORD_H
 #define TRAINER_RECORD_H
+#include <jansson.h>
+
 #include "configs/config.h"
 #include "trainer/bind.h"
 #include "trainer/network.h"
@@ -20,6 +22,13 @@ typedef struct tr_record {
 /* Hashes are XXH3-128: of the config's text, of the data sets' sample names, of the base model's files.
  * Errors: E_DISK, E_IO, E_NOMEM, E_CKPT (a file of the base that cannot be read). */
 int tr_record_write(const tr_record *r);
+/* Sets `key` in RUN_DIR/run.json to value (taken). Nothing happens where there is no run.json. Errors: E_DISK, E_IO, E_NOMEM. */
+int tr_record_add(const char *run_dir, const char *key, json_t *value);
+
+typedef struct tr_hash { char hex[33]; } tr_hash;
+/* Of the parts of a model folder that training reads, or of a whole file. Errors: E_CKPT, E_NOMEM. */
+int tr_hash_base(const char *path, tr_hash *out);
+tr_hash tr_hash_text(const char *text);
 #ifdef __cplusplus
 }
 #endif

@@ -374,7 +374,8 @@ static int export_model(run *r) {
 
   TRY(tr_optimizer_state(r->optimizer, &s));
   s.step = r->step;
-  TRY(tr_model_export(r->c, &r->net, &s, ck_rundir_path(r->dir)));
+  const tr_export_from from = {r->c, &r->net, &s, r->config_text, ck_rundir_path(r->dir)};
+  TRY(tr_export_run(&from));
 out:
   return st;
 }

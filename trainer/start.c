@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "checkpoints/state.h"
+#include "trainer/model_export.h"
 
 /* Is the checkpoint one of this run folder's own? */
 static bool belongs(const char *checkpoint, const char *run_dir) {
@@ -56,6 +57,15 @@ out:
   return st;
 }
 
+/* The form to give away, where the run has one. */
+static bool has_portable(const cf_config *c, const ck_rundir *dir) {
+  const char *why;
+  char path[IO_PATH_MAX];
+
+  if (!tr_export_foldable(c, &why)) return true;
+  return io_path(path, "%s/portable/unet/diffusion_pytorch_model.safetensors", ck_rundir_path(dir)) == OK && io_exists(path);
+}
+
 static int decide_auto(const cf_config *c, const ck_rundir *dir, tr_start *s) {
   int st = OK;
   bool found = false;
@@ -63,7 +73,7 @@ static int decide_auto(const cf_config *c, const ck_rundir *dir, tr_start *s) {
   TRY(ck_latest(ck_rundir_path(dir), s->checkpoint, &found));
   if (found) TRY(ck_step(s->checkpoint, &s->step));
   else s->checkpoint[0] = 0;
-  s->finished = ck_rundir_finished(dir) && (!found || s->step >= c->optim.steps);
+  s->finished = ck_rundir_finished(dir) && has_portable(c, dir) && (!found || s->step >= c->optim.steps);
   s->leftovers = !found && !s->finished;
 out:
   return st;
@@ -96,15 +106,15 @@ out:
 }
 
 /* Weights of an earlier end must not make a later one look finished: out of the way first, then removed. */
-static int remove_model(const char *run_dir) {
+static int remove_weights(const char *run_dir, const char *name) {
   int st = OK;
-  char model[IO_PATH_MAX], aside[IO_PATH_MAX];
+  char weights[IO_PATH_MAX], aside[IO_PATH_MAX];
 
-  TRY(io_path(model, "%s/model", run_dir));
-  TRY(io_path(aside, "%s/model.tmp", run_dir));
-  if (!io_exists(model)) goto out;
+  TRY(io_path(weights, "%s/%s", run_dir, name));
+  TRY(io_path(aside, "%s/%s.tmp", run_dir, name));
+  if (!io_exists(weights)) goto out;
   TRY(io_remove_tree(aside));
-  TRY(io_rename(model, aside));
+  TRY(io_rename(weights, aside));
   TRY(io_remove_tree(aside));
 out:
   return st;
@@ -114,7 +124,8 @@ int tr_start_prepare(const tr_start *s, ck_rundir *dir) {
   int st = OK;
 
   if (s->leftovers) TRY(ck_rundir_clear(dir));
-  if (s->checkpoint[0]) TRY(remove_model(ck_rundir_path(dir)));
+  if (s->checkpoint[0]) TRY(remove_weights(ck_rundir_path(dir), "model"));
+  if (s->checkpoint[0]) TRY(remove_weights(ck_rundir_path(dir), "portable"));
   if (s->named) TRY(ck_drop_after(ck_rundir_path(dir), s->step));
 out:
   return st;
