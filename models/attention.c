@@ -24,6 +24,23 @@ out:
   return st;
 }
 
+int md_attention_join(const md_params *p, md_attention *a) {
+  int st = OK;
+  char name[MD_NAME_MAX + 32];
+
+  snprintf(name, sizeof name, "%s.to_q.weight", a->name);
+  const int i = md_params_find(p, name);
+  if (tchc_size(a->to_q.w, 1) == tchc_size(a->to_k.w, 1)) TRY(md_params_span(p, i, 3, &a->qkv));
+  TRY(md_params_span(p, i + 1, 2, &a->kv));
+out:
+  return st;
+}
+
+void md_attention_fini(md_attention *a) {
+  tchc_free(&a->qkv);
+  tchc_free(&a->kv);
+}
+
 /* One of query, key, value: x [B,n,C] -> [B,heads,n,d], a view of the projection. */
 static int project_heads(const md_attention *a, const md_linear *l, const char *leaf, const md_probe *probe,
                          const tchc_tensor *x, tchc_tensor **out) {

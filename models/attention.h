@@ -11,6 +11,7 @@ extern "C" {
 typedef struct md_attention {
   char name[MD_NAME_MAX];
   md_linear to_q, to_k, to_v, to_out;
+  tchc_tensor *qkv, *kv; /* to_q, to_k, to_v as one matrix, and the last two: owned; NULL unless md_attention_join was called */
   int heads;
 } md_attention;
 
@@ -36,6 +37,9 @@ typedef struct md_pixel_attention {
  * times head size; bias: do the three input projections have one. */
 int md_attention_build(const md_build *b, int dim, int context, int inner, int heads, bool bias, md_attention *a,
                        const char *name_fmt, ...) ERR_PRINTF(8, 9);
+/* Makes qkv, where all three read the same, and kv from p, whose projections they are. Without biases only. */
+int md_attention_join(const md_params *p, md_attention *a);
+void md_attention_fini(md_attention *a);
 /* x [B,n,dim], context [B,m,context] or NULL for x itself -> [B,n,dim]. Dumps the projections, not the result. */
 int md_attention_forward(const md_attention *a, const md_probe *probe, const tchc_tensor *x, const tchc_tensor *context,
                          tchc_tensor **out);

@@ -41,6 +41,23 @@ out:
   return st;
 }
 
+/* Declares NAME.LEAF [n], or finds it both ways. */
+static int build_vector(const md_build *b, int64_t n, const char *name, const char *leaf, const tchc_tensor **t,
+                        md_vector *v) {
+  int st = OK;
+  char full[2 * MD_NAME_MAX];
+
+  *v = (md_vector){NULL, NULL};
+  TRY(build_tensor(b, 1, &n, name, leaf, t));
+  if (!b->wide) goto out;
+  snprintf(full, sizeof full, "%s.%s", name, leaf);
+  const md_param *p = md_params_at(b->wide, md_params_find(b->wide, full));
+  v->value = (const float *)tchc_data(md_params_flat(b->wide)) + p->offset;
+  if (b->grads) v->grad = (float *)tchc_data(b->grads) + p->offset;
+out:
+  return st;
+}
+
 #define NAME_FROM_ARGS(name, fmt)               \
   do {                                          \
     va_list ap_;                                \
@@ -57,7 +74,7 @@ int md_conv_build(const md_build *b, int in, int out, int kernel, int stride, in
 
   NAME_FROM_ARGS(name, name_fmt);
   TRY(build_tensor(b, 4, (int64_t[]){out, in, kernel, kernel}, name, "weight", &c->w));
-  TRY(build_tensor(b, 1, (int64_t[]){out}, name, "bias", &c->b));
+  TRY(build_vector(b, out, name, "bias", &c->b, &c->bias));
   c->stride = stride;
   c->pad = pad;
 out:
@@ -70,8 +87,9 @@ int md_linear_build(const md_build *b, int in, int out, bool bias, md_linear *l,
 
   NAME_FROM_ARGS(name, name_fmt);
   l->b = NULL;
+  l->bias = (md_vector){NULL, NULL};
   TRY(build_tensor(b, 2, (int64_t[]){out, in}, name, "weight", &l->w));
-  if (bias) TRY(build_tensor(b, 1, (int64_t[]){out}, name, "bias", &l->b));
+  if (bias) TRY(build_vector(b, out, name, "bias", &l->b, &l->bias));
 out:
   return st;
 }
@@ -82,8 +100,8 @@ int md_group_norm_build(const md_build *b, int channels, int groups, double eps,
   char name[MD_NAME_MAX];
 
   NAME_FROM_ARGS(name, name_fmt);
-  TRY(build_tensor(b, 1, (int64_t[]){channels}, name, "weight", &n->w));
-  TRY(build_tensor(b, 1, (int64_t[]){channels}, name, "bias", &n->b));
+  TRY(build_vector(b, channels, name, "weight", &n->w, &n->scale));
+  TRY(build_vector(b, channels, name, "bias", &n->b, &n->shift));
   n->groups = groups;
   n->eps = eps;
 out:
@@ -95,8 +113,8 @@ int md_layer_norm_build(const md_build *b, int channels, double eps, md_layer_no
   char name[MD_NAME_MAX];
 
   NAME_FROM_ARGS(name, name_fmt);
-  TRY(build_tensor(b, 1, (int64_t[]){channels}, name, "weight", &n->w));
-  TRY(build_tensor(b, 1, (int64_t[]){channels}, name, "bias", &n->b));
+  TRY(build_vector(b, channels, name, "weight", &n->w, &n->scale));
+  TRY(build_vector(b, channels, name, "bias", &n->b, &n->shift));
   n->eps = eps;
 out:
   return st;

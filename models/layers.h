@@ -18,7 +18,15 @@ enum { MD_NAME_MAX = 160 };
 typedef struct md_build {
   md_params *declare;
   const md_params *bind;
+  const md_params *wide; /* f32, laid out as bind, for md_vector; NULL: the layers get none */
+  tchc_tensor *grads;    /* f32 [numel], or NULL: frozen */
 } md_build;
+
+/* A bias or the scale of a norm as this program's kernels take it: f32 whatever the network's type, on its device. */
+typedef struct md_vector {
+  const float *value; /* NULL: there is none */
+  float *grad;        /* backward adds to it; NULL: frozen */
+} md_vector;
 
 /* How a forward pass runs. With a probe nothing is recomputed, so that each block is seen once. */
 typedef struct md_run {
@@ -28,18 +36,22 @@ typedef struct md_run {
 
 typedef struct md_conv {
   const tchc_tensor *w, *b; /* [out,in,k,k], [out] */
+  md_vector bias;           /* b again */
   int stride, pad;
 } md_conv;
 typedef struct md_linear {
   const tchc_tensor *w, *b; /* [out,in], [out] or NULL */
+  md_vector bias;           /* b again */
 } md_linear;
 typedef struct md_group_norm {
   const tchc_tensor *w, *b;
+  md_vector scale, shift; /* w and b again */
   int groups;
   double eps;
 } md_group_norm;
 typedef struct md_layer_norm {
   const tchc_tensor *w, *b;
+  md_vector scale, shift; /* w and b again */
   double eps;
 } md_layer_norm;
 

@@ -18,7 +18,7 @@ struct md_params {
   int n, capacity;
   int64_t numel;
   bool channels_last;
-  tchc_tensor *flat;
+  tchc_tensor *flat, *grads; /* grads: while trained */
 };
 
 int md_params_create(const char *what, md_params **out) {
@@ -36,6 +36,7 @@ static void release(md_params *p) {
   free(p->tensors);
   p->tensors = NULL;
   tchc_free(&p->flat);
+  tchc_free(&p->grads);
 }
 
 void md_params_destroy(md_params **p) {
@@ -191,6 +192,9 @@ int md_params_train(md_params *p, tchc_tensor *grads) {
 
   NEED(!grads || tchc_numel(grads) == p->numel, E_SHAPE, "%s: gradients: wanted [%lld], found %s", p->what,
        (long long)p->numel, tchc_text(grads));
+  tchc_free(&p->grads);
+  if (grads) TRY(tchc_share(grads, &p->grads));
+  if (grads) tchc_keep(p->grads);
   for (int i = 0; i < p->n; i++) {
     TRY(tchc_requires_grad_(p->tensors[i], grads != NULL));
     if (grads) TRY(md_params_view(p, i, grads, &part));
@@ -199,6 +203,42 @@ int md_params_train(md_params *p, tchc_tensor *grads) {
   }
 out:
   tchc_free(&part);
+  return st;
+}
+
+static int span_view(const md_param *first, int64_t rows, const tchc_tensor *flat, tchc_tensor **out) {
+  int st = OK;
+  tchc_tensor *part = NULL;
+  TRY(tchc_narrow(flat, 0, first->offset, rows * first->shape[1], &part));
+  TRY(tchc_reshape(part, (int64_t[]){rows, first->shape[1]}, 2, out));
+out:
+  tchc_free(&part);
+  return st;
+}
+
+int md_params_span(const md_params *p, int i, int n, tchc_tensor **out) {
+  int st = OK;
+  int64_t rows = 0;
+  const md_param *first = md_params_at(p, i);
+  tchc_tensor *view = NULL, *grad = NULL, *leaf = NULL;
+
+  for (int j = i; j < i + n; j++) {
+    const md_param *m = md_params_at(p, j);
+    NEED(m->ndim == 2 && m->shape[1] == first->shape[1], E_SHAPE, "%s: %s and %s cannot be one matrix", p->what,
+         first->name, m->name);
+    rows += m->shape[0];
+  }
+  TRY(span_view(first, rows, p->flat, &view));
+  TRY(p->grads ? tchc_leaf(view, &leaf) : tchc_share(view, &leaf));
+  if (p->grads) TRY(span_view(first, rows, p->grads, &grad));
+  if (p->grads) TRY(tchc_set_grad(leaf, grad));
+  tchc_keep(leaf);
+  *out = leaf;
+  leaf = NULL;
+out:
+  tchc_free(&leaf);
+  tchc_free(&view);
+  tchc_free(&grad);
   return st;
 }
 

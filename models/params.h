@@ -53,6 +53,10 @@ int md_params_put(md_params *p, int i, const float *values);
  * type or another floating one (fp32 sums for bf16 parameters). Handles stay the same. grads NULL: no longer. */
 int md_params_train(md_params *p, tchc_tensor *grads);
 
+/* n consecutive matrices [rows_j,width] from parameter i on as one, [sum of rows_j,width]: a view of the same memory, and a
+ * leaf whose gradient goes where theirs does when p is trained. The caller ends it. Errors: E_SHAPE: not such matrices. */
+int md_params_span(const md_params *p, int i, int n, tchc_tensor **out);
+
 /* Reads DIR/STEM.safetensors, or the shards that DIR/STEM.safetensors.index.json lists, or, where neither is, the same of
  * the variant fp16 (a log line says so); F32, F16, BF16. Errors: E_CKPT, all of them naming file and tensor: missing,
  * unexpected (up to 8 named), wrong shape (wanted, found), wrong type, cut file, missing shard, shard without a tensor

@@ -28,7 +28,21 @@ out:
   return st;
 }
 
+int md_transformer_2d_join(const md_params *p, md_transformer_2d *t) {
+  int st = OK;
+  for (int i = 0; i < t->layers; i++) {
+    TRY(md_attention_join(p, &t->blocks[i].attn1));
+    TRY(md_attention_join(p, &t->blocks[i].attn2));
+  }
+out:
+  return st;
+}
+
 void md_transformer_2d_fini(md_transformer_2d *t) {
+  for (int i = 0; i < t->layers; i++) {
+    md_attention_fini(&t->blocks[i].attn1);
+    md_attention_fini(&t->blocks[i].attn2);
+  }
   free(t->blocks);
   t->blocks = NULL;
 }

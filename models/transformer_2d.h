@@ -24,6 +24,8 @@ typedef struct md_transformer_shape {
 /* Errors besides those of the layers: E_NOMEM. */
 int md_transformer_2d_build(const md_build *b, const md_transformer_shape *shape, md_transformer_2d *t,
                             const char *name_fmt, ...) ERR_PRINTF(4, 5);
+/* md_attention_join for all its attentions. */
+int md_transformer_2d_join(const md_params *p, md_transformer_2d *t);
 void md_transformer_2d_fini(md_transformer_2d *t);
 /* x [B,C,h,w], text [B,m,context] -> x + proj_out(blocks(proj_in(norm(x)))) */
 int md_transformer_2d_forward(const md_transformer_2d *t, const md_run *run, const tchc_tensor *x,

@@ -13,6 +13,7 @@ struct md_unet {
   md_unet_block down[MD_MAX_BLOCKS], mid, up[MD_MAX_BLOCKS];
   md_group_norm conv_norm_out;
   bool recompute;
+  const kn_cuda *kernels; /* NULL: the plain way */
 };
 
 /* What the blocks at one depth have in common. */
@@ -117,6 +118,32 @@ int md_unet_declare(const md_unet_config *cfg, md_params *p) {
 
 int md_unet_create(const md_unet_config *cfg, const md_params *p, md_unet **out) {
   return unet_make(cfg, &(md_build){.bind = p}, out);
+}
+
+static int fuse(const md_params *p, md_unet *u) {
+  int st = OK;
+
+  for (int i = 0; i < u->cfg.blocks; i++) {
+    TRY(md_unet_block_fuse(p, false, &u->down[i]));
+    TRY(md_unet_block_fuse(p, false, &u->up[i]));
+  }
+  TRY(md_unet_block_fuse(p, false, &u->mid));
+out:
+  return st;
+}
+
+int md_unet_create_fused(const md_unet_config *cfg, const md_params *p, const md_fusion *f, md_unet **out) {
+  int st = OK;
+  md_unet *u = NULL;
+
+  TRY(unet_make(cfg, &(md_build){.bind = p, .wide = f->wide, .grads = f->grads}, &u));
+  TRY(fuse(p, u));
+  u->kernels = f->kernels;
+  *out = u;
+  u = NULL;
+out:
+  md_unet_destroy(&u);
+  return st;
 }
 
 void md_unet_destroy(md_unet **u) {
@@ -233,27 +260,68 @@ out:
   return st;
 }
 
-int md_unet_forward(md_unet *u, const tchc_tensor *sample, const tchc_tensor *timesteps, const tchc_tensor *text,
-                    const md_probe *probe, tchc_tensor **out) {
+/* From the inputs in the network's type to the output of conv_out. temb [n,..] and text [m,T,..] of n, m = B or 1. */
+static int fused_forward(const md_unet *u, const tchc_tensor *x, const md_condition *c, tchc_tensor **out) {
   int st = OK;
   tchc_scope *s = NULL;
-  const md_run run = {.probe = probe, .recompute = u->recompute};
-  const tchc_dtype dt = tchc_type(u->conv_in.w);
-  const int64_t batch = tchc_size(sample, 0);
-  tchc_tensor *temb = NULL, *wide = NULL, *x = NULL, *first = NULL, *h = NULL;
-  md_skips skips = {.n = 0};
+  const md_fused_run run = {u->kernels, u->recompute};
+  md_image_stack skips = {.n = 0};
+  md_image h;
+  tchc_tensor *image = NULL, *y = NULL, *pass[2];
 
   TRY(tchc_scope_open(&s));
-  TRY(check_inputs(&u->cfg, sample, timesteps, text));
-  TRY(md_time_embedding_forward(&u->time, probe, timesteps, batch, &temb));
-  TRY(md_silu_forward(temb, &temb)); /* what each resnet does first with it */
-  TRY(spread_text(text, batch, dt, &wide));
-  TRY(tchc_to_type(sample, dt, &x));
+  TRY(tchc_contiguous(x, TCHC_CHANNELS_LAST, &image));
+  TRY(md_fused_conv_image(u->kernels, &u->conv_in, image, &skips.at[0]));
+  skips.n = 1;
+  for (int i = 0; i < u->cfg.blocks; i++) TRY(md_fused_down_block(&run, &u->down[i], c, &skips));
+  TRY(md_image_share(&skips.at[skips.n - 1], &h));
+  TRY(md_fused_mid_block(&run, &u->mid, c, &h));
+  for (int i = 0; i < u->cfg.blocks; i++) TRY(md_fused_up_block(&run, &u->up[i], c, &skips, &h));
+  TRY(md_fused_norm(u->kernels, &u->conv_norm_out, true, &h, NULL, &y, pass));
+  TRY(md_conv_forward(&u->conv_out, y, &y));
+  tchc_promote(y);
+  *out = y;
+out:
+  tchc_scope_close(&s);
+  return st;
+}
+
+/* The same through torch's operators one by one; temb [B,..]. */
+static int plain_forward(const md_unet *u, const md_probe *probe, const tchc_tensor *x, const tchc_tensor *temb,
+                         const tchc_tensor *text, tchc_tensor **out) {
+  int st = OK;
+  const md_run run = {.probe = probe, .recompute = u->recompute};
+  md_skips skips = {.n = 0};
+  tchc_tensor *wide = NULL, *first = NULL, *h = NULL;
+
+  TRY(spread_text(text, tchc_size(x, 0), tchc_type(x), &wide));
   TRY(md_conv_forward(&u->conv_in, x, &first));
   TRY(md_probe_see(probe, "conv_in", NULL, first));
   md_skips_push(&skips, first);
   TRY(run_blocks(u, &run, &(md_condition){.temb = temb, .text = wide}, &skips, &h));
   TRY(run_head(u, probe, &h));
+  *out = h;
+out:
+  return st; /* handles of the caller's scope */
+}
+
+int md_unet_forward(md_unet *u, const tchc_tensor *sample, const tchc_tensor *timesteps, const tchc_tensor *text,
+                    const md_probe *probe, tchc_tensor **out) {
+  int st = OK;
+  tchc_scope *s = NULL;
+  const tchc_dtype dt = tchc_type(u->conv_in.w);
+  const bool fused = u->kernels && !probe; /* a probe wants to see what only the plain way has */
+  tchc_tensor *temb = NULL, *words = NULL, *x = NULL, *h = NULL;
+
+  TRY(tchc_scope_open(&s));
+  TRY(check_inputs(&u->cfg, sample, timesteps, text));
+  TRY(tchc_to_type(sample, dt, &x));
+  TRY(tchc_to_type(text, dt, &words));
+  /* fused, one timestep and one text serve all samples */
+  TRY(md_time_embedding_forward(&u->time, probe, timesteps, tchc_size(fused ? timesteps : sample, 0), &temb));
+  TRY(md_silu_forward(temb, &temb)); /* what each resnet does first with it */
+  if (fused) TRY(fused_forward(u, x, &(md_condition){.temb = temb, .text = words}, &h));
+  else TRY(plain_forward(u, probe, x, temb, words, &h));
   tchc_promote(h);
   *out = h;
 out:

@@ -3,7 +3,7 @@
 #define MODELS_UNET_H
 #include <jansson.h>
 
-#include "models/params.h"
+#include "models/fusion.h"
 #include "models/probe.h"
 #ifdef __cplusplus
 extern "C" {
@@ -41,6 +41,9 @@ int md_unet_load(const md_unet_config *cfg, const char *dir, bool keep_bias, md_
 typedef struct md_unet md_unet;
 /* Binds cfg's blocks to p's tensors, which must outlive it. */
 int md_unet_create(const md_unet_config *cfg, const md_params *p, md_unet **out);
+/* The same network with fewer passes over memory; rounds differently. With a probe it runs the plain way. p, wide and grads
+ * must outlive it; p's md_params_train comes before. */
+int md_unet_create_fused(const md_unet_config *cfg, const md_params *p, const md_fusion *f, md_unet **out);
 void md_unet_destroy(md_unet **u);
 /* Blocks are run again in backward instead of keeping their activations. */
 void md_unet_set_recompute(md_unet *u, bool on);

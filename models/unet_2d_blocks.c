@@ -26,9 +26,20 @@ out:
   return st;
 }
 
+int md_unet_block_fuse(const md_params *p, bool frozen, md_unet_block *k) {
+  int st = OK;
+
+  for (int i = 0; i < k->n_attentions; i++) TRY(md_transformer_2d_join(p, &k->attentions[i]));
+  if (k->has_upsample && frozen) TRY(md_fused_upsample_kernel(k->upsample.conv.w, &k->upsample.kernel));
+  if (k->upsample.kernel) tchc_keep(k->upsample.kernel);
+out:
+  return st;
+}
+
 void md_unet_block_fini(md_unet_block *k) {
   /* a transformer whose building failed is not counted, but may hold its blocks */
   for (int i = 0; k->attentions && i <= k->n_attentions; i++) md_transformer_2d_fini(&k->attentions[i]);
+  tchc_free(&k->upsample.kernel);
   free(k->attentions);
   free(k->resnets);
   k->attentions = NULL;
@@ -93,6 +104,88 @@ int md_up_block_forward(const md_unet_block *k, const md_run *run, const md_cond
   if (k->has_upsample) {
     const tchc_tensor *next = md_skips_top(skips);
     TRY(md_upsample_forward(&k->upsample, run->probe, *h, tchc_size(next, 2), tchc_size(next, 3), h));
+  }
+out:
+  return st;
+}
+
+/* ---- fused ---- */
+
+int md_image_share(const md_image *i, md_image *out) {
+  int st = OK;
+
+  *out = (md_image){NULL, NULL};
+  TRY(tchc_share(i->t, &out->t));
+  if (i->part) TRY(tchc_share(i->part, &out->part));
+out:
+  return st;
+}
+
+/* *h = y, the handles on the old one end. */
+static void replace(md_image *h, const md_image *y) {
+  md_image_free(h);
+  *h = *y;
+}
+
+static void push(md_image_stack *s, const md_image *i) {
+  assert(s->n < MD_MAX_SKIPS);
+  s->at[s->n++] = *i;
+}
+
+int md_fused_down_block(const md_fused_run *run, const md_unet_block *k, const md_condition *c, md_image_stack *skips) {
+  int st = OK;
+  md_image h, y;
+
+  for (int i = 0; i < k->layers; i++) {
+    TRY(md_fused_resnet(run, &k->resnets[i], &skips->at[skips->n - 1], NULL, c->temb, &h));
+    if (k->n_attentions) {
+      TRY(md_fused_transformer(run, &k->attentions[i], &h, c->text, &y));
+      replace(&h, &y);
+    }
+    push(skips, &h);
+  }
+  if (k->has_downsample) {
+    TRY(md_fused_downsample(run->k, &k->downsample, &skips->at[skips->n - 1], &h));
+    push(skips, &h);
+  }
+out:
+  return st;
+}
+
+int md_fused_mid_block(const md_fused_run *run, const md_unet_block *k, const md_condition *c, md_image *h) {
+  int st = OK;
+  md_image y;
+
+  for (int i = 0; i < k->layers; i++) {
+    if (i > 0) {
+      TRY(md_fused_transformer(run, &k->attentions[i - 1], h, c->text, &y));
+      replace(h, &y);
+    }
+    TRY(md_fused_resnet(run, &k->resnets[i], h, NULL, c->temb, &y));
+    replace(h, &y);
+  }
+out:
+  return st;
+}
+
+int md_fused_up_block(const md_fused_run *run, const md_unet_block *k, const md_condition *c, md_image_stack *skips,
+                      md_image *h) {
+  int st = OK;
+  md_image y;
+
+  for (int i = 0; i < k->layers; i++) {
+    md_image *skip = &skips->at[--skips->n];
+    TRY(md_fused_resnet(run, &k->resnets[i], h, skip, c->temb, &y));
+    md_image_free(skip);
+    replace(h, &y);
+    if (!k->n_attentions) continue;
+    TRY(md_fused_transformer(run, &k->attentions[i], h, c->text, &y));
+    replace(h, &y);
+  }
+  if (k->has_upsample) {
+    const tchc_tensor *next = skips->at[skips->n - 1].t;
+    TRY(md_fused_upsample(run->k, &k->upsample, h, tchc_size(next, 2), tchc_size(next, 3), &y));
+    replace(h, &y);
   }
 out:
   return st;

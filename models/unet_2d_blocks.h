@@ -2,9 +2,7 @@
  * then a sampler. Source: unets/unet_2d_blocks.py. */
 #ifndef MODELS_UNET_2D_BLOCKS_H
 #define MODELS_UNET_2D_BLOCKS_H
-#include "models/resnet.h"
-#include "models/sampling.h"
-#include "models/transformer_2d.h"
+#include "models/fused_blocks.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -34,6 +32,8 @@ typedef struct md_block_shape {
 
 /* Order of parameters: attentions, resnets, sampler. */
 int md_unet_block_build(const md_build *b, const md_block_shape *shape, md_unet_block *k);
+/* Ready for the fused forward: joins projections of p; frozen: upsampling kernels are made once. */
+int md_unet_block_fuse(const md_params *p, bool frozen, md_unet_block *k);
 void md_unet_block_fini(md_unet_block *k);
 
 /* The tensors that a pass carries to every block. */
@@ -52,6 +52,18 @@ void md_skips_push(md_skips *s, tchc_tensor *t);
 /* The caller ends the handle. */
 tchc_tensor *md_skips_pop(md_skips *s);
 const tchc_tensor *md_skips_top(const md_skips *s);
+
+/* The same walks over fused blocks, with statistics beside the images. */
+typedef struct md_image_stack {
+  md_image at[MD_MAX_SKIPS];
+  int n;
+} md_image_stack;
+int md_fused_down_block(const md_fused_run *run, const md_unet_block *k, const md_condition *c, md_image_stack *skips);
+int md_fused_mid_block(const md_fused_run *run, const md_unet_block *k, const md_condition *c, md_image *h);
+int md_fused_up_block(const md_fused_run *run, const md_unet_block *k, const md_condition *c, md_image_stack *skips,
+                      md_image *h);
+/* A second handle on both tensors. */
+int md_image_share(const md_image *i, md_image *out);
 
 /* From the skip on top: pushes the output of each layer and of the sampler. */
 int md_down_block_forward(const md_unet_block *k, const md_run *run, const md_condition *c, md_skips *skips);

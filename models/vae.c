@@ -26,7 +26,12 @@ struct md_vae {
   vae_half encoder, decoder;
   md_conv quant_conv, post_quant_conv;
   bool recompute;
+  const kn_cuda *kernels;            /* NULL: the plain way */
+  tchc_tensor *conv_out_w, *conv_out_b; /* fused: the decoder's conv_out filled up to PADDED channels */
 };
+
+/* Tensor cores take channels eight at a time; an image of three would go the slow way. */
+enum { PADDED = 8 };
 
 static const double norm_eps = 1e-6; /* of every norm; no config key reaches it */
 
@@ -150,8 +155,54 @@ int md_vae_create(const md_vae_config *cfg, const md_params *p, md_vae **out) {
   return vae_make(cfg, &(md_build){.bind = p}, out);
 }
 
+/* t [3,..] -> [PADDED,..], zeros behind; layout kept. */
+static int pad_first(const tchc_tensor *t, tchc_tensor **out) {
+  int st = OK;
+  tchc_scope *s = NULL;
+  tchc_tensor *wide = NULL, *place = NULL;
+  const int ndim = tchc_ndim(t);
+  const int64_t shape[] = {PADDED, tchc_size(t, 1), tchc_size(t, 2), tchc_size(t, 3)};
+
+  TRY(tchc_scope_open(&s));
+  TRY(tchc_empty(shape, ndim, tchc_type(t), tchc_where(t), ndim == 4 ? TCHC_CHANNELS_LAST : TCHC_CONTIGUOUS, &wide));
+  TRY(tchc_zero_(wide));
+  TRY(tchc_narrow(wide, 0, 0, tchc_size(t, 0), &place));
+  TRY(tchc_copy(place, t, false));
+  tchc_keep(wide);
+  *out = wide;
+out:
+  tchc_scope_close(&s);
+  return st;
+}
+
+static int fuse(const md_params *p, md_vae *v) {
+  int st = OK;
+
+  for (int i = 0; i < v->cfg.blocks; i++) TRY(md_unet_block_fuse(p, true, &v->decoder.blocks[i]));
+  TRY(pad_first(v->decoder.conv_out.w, &v->conv_out_w));
+  TRY(pad_first(v->decoder.conv_out.b, &v->conv_out_b));
+out:
+  return st;
+}
+
+int md_vae_create_fused(const md_vae_config *cfg, const md_params *p, const md_fusion *f, md_vae **out) {
+  int st = OK;
+  md_vae *v = NULL;
+
+  TRY(vae_make(cfg, &(md_build){.bind = p, .wide = f->wide}, &v));
+  if (cfg->out_channels <= PADDED) TRY(fuse(p, v));
+  if (v->conv_out_w) v->kernels = f->kernels;
+  *out = v;
+  v = NULL;
+out:
+  md_vae_destroy(&v);
+  return st;
+}
+
 void md_vae_destroy(md_vae **v) {
   if (!v || !*v) return;
+  tchc_free(&(*v)->conv_out_w);
+  tchc_free(&(*v)->conv_out_b);
   for (int i = 0; i < (*v)->cfg.blocks; i++) {
     md_unet_block_fini(&(*v)->encoder.blocks[i]);
     md_unet_block_fini(&(*v)->decoder.blocks[i]);
@@ -213,6 +264,88 @@ out:
   return st;
 }
 
+/* ---- the same on fused blocks ---- */
+
+static int fused_block(const md_vae *v, const md_fused_run *run, const md_unet_block *k, md_image *h) {
+  int st = OK;
+  md_image y;
+
+  for (int i = 0; i < k->layers; i++) {
+    TRY(md_fused_resnet(run, &k->resnets[i], h, NULL, NULL, &y));
+    md_image_free(h);
+    *h = y;
+  }
+  if (!k->has_downsample && !k->has_upsample) goto out;
+  if (k->has_downsample) TRY(md_fused_downsample(v->kernels, &k->downsample, h, &y));
+  else TRY(md_fused_upsample(v->kernels, &k->upsample, h, 2 * tchc_size(h->t, 2), 2 * tchc_size(h->t, 3), &y));
+  md_image_free(h);
+  *h = y;
+out:
+  return st;
+}
+
+static int fused_mid(const md_vae *v, const md_fused_run *run, const vae_mid *m, md_image *h) {
+  int st = OK;
+  md_image y;
+
+  TRY(md_fused_resnet(run, &m->resnets[0], h, NULL, NULL, &y));
+  md_image_free(h);
+  *h = y;
+  if (v->cfg.mid_attention) {
+    TRY(md_fused_pixel_attention(v->kernels, &m->attention, h, &y));
+    md_image_free(h);
+    *h = y;
+  }
+  TRY(md_fused_resnet(run, &m->resnets[1], h, NULL, NULL, &y));
+  md_image_free(h);
+  *h = y;
+out:
+  return st;
+}
+
+/* conv_out; the decoder's by way of more channels than it has. */
+static int fused_conv_out(const md_vae *v, const vae_half *half, const tchc_tensor *y, tchc_tensor **out) {
+  int st = OK;
+  const bool up = half == &v->decoder;
+  const md_conv padded = {.w = v->conv_out_w, .stride = 1, .pad = 1};
+  tchc_tensor *h = NULL, *wide = NULL, *b = NULL;
+
+  TRY(md_fused_conv(up ? &padded : &half->conv_out, y, &h));
+  TRY(tchc_reshape(up ? v->conv_out_b : half->conv_out.b, (int64_t[]){1, -1, 1, 1}, 4, &b));
+  TRY(tchc_add(h, b, 1, &wide));
+  if (up) TRY(tchc_narrow(wide, 1, 0, v->cfg.out_channels, out));
+  else TRY(tchc_share(wide, out));
+out:
+  tchc_free(&h);
+  tchc_free(&wide);
+  tchc_free(&b);
+  return st;
+}
+
+static int fused_half(const md_vae *v, const vae_half *half, bool recompute, tchc_tensor **x) {
+  int st = OK;
+  tchc_scope *s = NULL;
+  const bool up = half == &v->decoder;
+  const md_fused_run run = {v->kernels, recompute};
+  tchc_tensor *image = NULL, *y = NULL, *pass[2], *o = NULL;
+  md_image h;
+
+  TRY(tchc_scope_open(&s));
+  TRY(tchc_contiguous(*x, TCHC_CHANNELS_LAST, &image));
+  TRY(md_fused_conv_image(v->kernels, &half->conv_in, image, &h));
+  if (up) TRY(fused_mid(v, &run, &half->mid, &h));
+  for (int i = 0; i < v->cfg.blocks; i++) TRY(fused_block(v, &run, &half->blocks[i], &h));
+  if (!up) TRY(fused_mid(v, &run, &half->mid, &h));
+  TRY(md_fused_norm(v->kernels, &half->conv_norm_out, true, &h, NULL, &y, pass));
+  TRY(fused_conv_out(v, half, y, &o));
+  tchc_promote(o);
+  tchc_free(x);
+  *x = o;
+out:
+  tchc_scope_close(&s);
+  return st;
+}
+
 /* Nothing is kept for a backward pass that no input asks for. */
 static md_run run_of(const md_vae *v, const md_probe *probe, const tchc_tensor *input) {
   return (md_run){.probe = probe, .recompute = v->recompute && tchc_requires_grad(input)};
@@ -230,7 +363,7 @@ int md_vae_encode(md_vae *v, const tchc_tensor *rgb, const md_probe *probe, tchc
            tchc_size(rgb, 2) % f == 0 && tchc_size(rgb, 3) % f == 0, E_SHAPE,
        "vae: image: wanted [B,%d,H,W], H and W multiples of %d, found %s", v->cfg.in_channels, f, tchc_text(rgb));
   TRY(tchc_to_type(rgb, tchc_type(v->encoder.conv_in.w), &h));
-  TRY(half_forward(v, &v->encoder, &run, &h));
+  TRY(v->kernels && !probe ? fused_half(v, &v->encoder, run.recompute, &h) : half_forward(v, &v->encoder, &run, &h));
   if (v->cfg.quant_conv) TRY(md_conv_forward(&v->quant_conv, h, &h));
   tchc_promote(h);
   *moments = h;
@@ -289,7 +422,7 @@ int md_vae_decode(md_vae *v, const tchc_tensor *z, const md_probe *probe, tchc_t
        "vae: latent: wanted [B,%d,h,w], found %s", v->cfg.latent_channels, tchc_text(z));
   TRY(tchc_to_type(z, tchc_type(v->decoder.conv_in.w), &h));
   if (v->cfg.post_quant_conv) TRY(md_conv_forward(&v->post_quant_conv, h, &h));
-  TRY(half_forward(v, &v->decoder, &run, &h));
+  TRY(v->kernels && !probe ? fused_half(v, &v->decoder, run.recompute, &h) : half_forward(v, &v->decoder, &run, &h));
   tchc_promote(h);
   *image = h;
 out:

@@ -1,7 +1,7 @@
 /* models/vae.h: diffusers' AutoencoderKL. Frozen here: no weight gets a gradient, the decoder passes one to its input. */
 #ifndef MODELS_VAE_H
 #define MODELS_VAE_H
-#include "models/params.h"
+#include "models/fusion.h"
 #include "models/probe.h"
 #ifdef __cplusplus
 extern "C" {
@@ -23,6 +23,8 @@ int md_vae_load(const md_vae_config *cfg, const char *dir, md_params *p);
 
 typedef struct md_vae md_vae;
 int md_vae_create(const md_vae_config *cfg, const md_params *p, md_vae **out);
+/* As md_unet_create_fused; frozen, f->grads is not looked at. */
+int md_vae_create_fused(const md_vae_config *cfg, const md_params *p, const md_fusion *f, md_vae **out);
 void md_vae_destroy(md_vae **v);
 void md_vae_set_recompute(md_vae *v, bool on);
 /* Pixels per latent cell: 2^(blocks-1). */

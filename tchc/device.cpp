@@ -49,17 +49,6 @@ std::string torch_folder() {
   return folder[0] ? std::string(folder) + "/" : "";
 }
 
-// Puts one way of computing attention first; the others stay for shapes that it does not take.
-void prefer_attention(at::Context &c, tchc_attention_kernel first) {
-  if (first == TCHC_ATTENTION_AUTO) return;
-  need(first >= TCHC_ATTENTION_MATH && first <= TCHC_ATTENTION_CUDNN, E_DEVICE, "no such way of computing attention");
-  std::vector<int64_t> order = {first - 1};
-  for (const at::SDPBackend b : {at::SDPBackend::flash_attention, at::SDPBackend::efficient_attention,
-                                 at::SDPBackend::math, at::SDPBackend::cudnn_attention, at::SDPBackend::overrideable})
-    if (static_cast<int64_t>(b) != order[0]) order.push_back(static_cast<int64_t>(b));
-  c.setSDPPriorityOrder(order);
-}
-
 // The folder of this program's file, with a slash.
 std::string program_folder() {
   char path[PATH_MAX];
@@ -92,6 +81,26 @@ void *driver_function(const char *name) {
   return f;
 }
 } // namespace
+
+void tchc::prefer_attention(tchc_attention_kernel first) {
+  if (first == TCHC_ATTENTION_AUTO) return;
+  need(first >= TCHC_ATTENTION_MATH && first <= TCHC_ATTENTION_CUDNN, E_DEVICE, "no such way of computing attention");
+  std::vector<int64_t> order = {first - 1};
+  for (const at::SDPBackend b : {at::SDPBackend::flash_attention, at::SDPBackend::efficient_attention,
+                                 at::SDPBackend::math, at::SDPBackend::cudnn_attention, at::SDPBackend::overrideable})
+    if (static_cast<int64_t>(b) != order[0]) order.push_back(static_cast<int64_t>(b));
+  at::globalContext().setSDPPriorityOrder(order);
+}
+
+tchc::AttentionFirst::AttentionFirst(tchc_attention_kernel first) {
+  if (first == TCHC_ATTENTION_AUTO) return;
+  for (const at::SDPBackend b : at::globalContext().sDPPriorityOrder()) before_.push_back(static_cast<int64_t>(b));
+  prefer_attention(first);
+}
+
+tchc::AttentionFirst::~AttentionFirst() {
+  if (!before_.empty()) at::globalContext().setSDPPriorityOrder(before_);
+}
 
 const Plugin &tchc::plugin() {
   static const Plugin *const opened = open_plugin(); // a throw leaves it to the next call
@@ -162,7 +171,7 @@ int tchc_set_backend(const tchc_backend_opts *o) {
     c.setBenchmarkCuDNN(o->cudnn_benchmark && !o->deterministic); // what is measured fastest differs between runs
     c.setAllowTF32CuBLAS(o->tf32);
     c.setAllowTF32CuDNN(o->tf32);
-    prefer_attention(c, o->attention);
+    prefer_attention(o->attention);
   });
 }
 

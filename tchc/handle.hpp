@@ -145,6 +145,21 @@ private:
   c10::SmallVector<int, 8> place_;
 };
 
+// Puts one way of computing attention first; the others stay for shapes that it does not take. AUTO: nothing.
+void prefer_attention(tchc_attention_kernel first);
+
+// prefer_attention for one call: what was before comes back.
+class AttentionFirst {
+public:
+  explicit AttentionFirst(tchc_attention_kernel first);
+  ~AttentionFirst();
+  AttentionFirst(const AttentionFirst &) = delete;
+  AttentionFirst &operator=(const AttentionFirst &) = delete;
+
+private:
+  std::vector<int64_t> before_;
+};
+
 // Is a step being captured, by any thread? Generators must not be asked for their state then.
 bool capturing() noexcept;
 

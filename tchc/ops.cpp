@@ -88,6 +88,13 @@ int tchc_cat(const tchc_tensor *const *t, int n, int dim, tchc_tensor **out) {
   });
 }
 
+int tchc_flip(const tchc_tensor *t, const int *axes, int n, tchc_tensor **out) {
+  return unary({"flip", {t}}, out, [&](auto &x) {
+    need(n >= 0 && (axes || n == 0), E_FAIL, "bad list of dimensions");
+    return at::flip(x, std::vector<int64_t>(axes, axes + n));
+  });
+}
+
 int tchc_matmul(const tchc_tensor *a, const tchc_tensor *b, tchc_tensor **out) {
   return binary({"matmul", {a, b}}, out, [](auto &x, auto &y) { return at::matmul(x, y); });
 }
@@ -162,6 +169,14 @@ int tchc_dropout(const tchc_tensor *x, double p, tchc_tensor **out) {
 int tchc_attention(const tchc_tensor *q, const tchc_tensor *k, const tchc_tensor *v, bool causal, tchc_tensor **out) {
   return guarded({"attention", {q, k, v}}, [&] {
     give(out, at::scaled_dot_product_attention(get(q), get(k), get(v), /*attn_mask=*/{}, /*dropout_p=*/0.0, causal));
+  });
+}
+
+int tchc_attention_by(tchc_attention_kernel first, const tchc_tensor *q, const tchc_tensor *k, const tchc_tensor *v,
+                      tchc_tensor **out) {
+  return guarded({"attention", {q, k, v}}, [&] {
+    const AttentionFirst order(first);
+    give(out, at::scaled_dot_product_attention(get(q), get(k), get(v)));
   });
 }
 

@@ -162,6 +162,7 @@ TCHC_CHECKED int tchc_sum(const tchc_tensor *t, tchc_tensor **out);
 TCHC_CHECKED int tchc_mean_dim(const tchc_tensor *t, int dim, bool keepdim, tchc_tensor **out);
 TCHC_CHECKED int tchc_norm_dim(const tchc_tensor *t, int dim, bool keepdim, tchc_tensor **out); /* L2 */
 TCHC_CHECKED int tchc_cat(const tchc_tensor *const *t, int n, int dim, tchc_tensor **out);
+TCHC_CHECKED int tchc_flip(const tchc_tensor *t, const int *dims, int n, tchc_tensor **out); /* a copy */
 TCHC_CHECKED int tchc_matmul(const tchc_tensor *a, const tchc_tensor *b, tchc_tensor **out);
 /* In place, no autograd. */
 TCHC_CHECKED int tchc_zero_(tchc_tensor *t);
@@ -185,6 +186,9 @@ TCHC_CHECKED int tchc_softmax(const tchc_tensor *x, int dim, tchc_tensor **out);
 TCHC_CHECKED int tchc_dropout(const tchc_tensor *x, double p, tchc_tensor **out);
 /* q, k, v [B,heads,n,d]; causal masks the future. */
 TCHC_CHECKED int tchc_attention(const tchc_tensor *q, const tchc_tensor *k, const tchc_tensor *v, bool causal, tchc_tensor **out);
+/* The same with one way of computing tried first on a GPU, for this call and its backward. */
+TCHC_CHECKED int tchc_attention_by(tchc_attention_kernel first, const tchc_tensor *q, const tchc_tensor *k,
+                                   const tchc_tensor *v, tchc_tensor **out);
 TCHC_CHECKED int tchc_upsample_nearest(const tchc_tensor *x, int64_t h, int64_t w, tchc_tensor **out);
 TCHC_CHECKED int tchc_pad(const tchc_tensor *x, int left, int right, int top, int bottom, tchc_tensor **out); /* zeros */
 TCHC_CHECKED int tchc_embedding(const tchc_tensor *table, const tchc_tensor *ids, tchc_tensor **out);

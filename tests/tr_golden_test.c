@@ -34,25 +34,31 @@ static void check_trajectory(const char *dir, const char *task) {
   st_close(&g);
 }
 
-static void replay(void **state, const char *task, const char *micro_batch) {
-  const char *dir = tmpdir_at(state, "%s-%s", task, micro_batch);
-  char set[64], golden[IO_PATH_MAX];
+static void replay(void **state, const char *task, const char *set, const char *set2) {
+  const char *dir = tmpdir_at(state, "%s", task);
+  char golden[IO_PATH_MAX];
 
-  snprintf(set, sizeof set, "optim.micro_batch=%s", micro_batch);
-  RUNS_TRAIN(0, runs_config(state, task), dir, "-s", set);
+  RUNS_TRAIN(0, runs_config(state, task), dir, "-s", set, "-s", set2);
   check_trajectory(dir, task);
   snprintf(golden, sizeof golden, "%s/golden/train/%s.final_unet.safetensors", TEST_DATA, task);
-  runs_close_weights(tmpdir_at(state, "%s-%s/" RUNS_UNET, task, micro_batch), golden);
+  runs_close_weights(tmpdir_at(state, "%s/" RUNS_UNET, task), golden);
 }
 
-static void depth_as_the_reference(void **state) { replay(state, "depth", "2"); }
-static void depth_with_packed_groups(void **state) { replay(state, "depth", "auto"); }
-static void normals_as_the_reference(void **state) { replay(state, "normals", "2"); }
-static void normals_with_packed_groups(void **state) { replay(state, "normals", "auto"); }
+static const char *const small = "optim.micro_batch=2", *const packed = "optim.micro_batch=auto";
+static const char *const plain = "run.kernels=plain", *const fused = "run.kernels=fused";
+
+static void depth_as_the_reference(void **state) { replay(state, "depth", small, plain); }
+static void depth_with_packed_groups(void **state) { replay(state, "depth", packed, plain); }
+static void normals_as_the_reference(void **state) { replay(state, "normals", small, plain); }
+static void normals_with_packed_groups(void **state) { replay(state, "normals", packed, plain); }
+/* the fused networks, losses and optimizer, each kernel by its C reference */
+static void depth_through_fused_kernels(void **state) { replay(state, "depth", packed, fused); }
+static void normals_through_fused_kernels(void **state) { replay(state, "normals", small, fused); }
 
 #define IN_FOLDER(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
 int main(void) {
   const struct CMUnitTest tests[] = {IN_FOLDER(depth_as_the_reference), IN_FOLDER(depth_with_packed_groups),
-                                     IN_FOLDER(normals_as_the_reference), IN_FOLDER(normals_with_packed_groups)};
+                                     IN_FOLDER(normals_as_the_reference), IN_FOLDER(normals_with_packed_groups),
+                                     IN_FOLDER(depth_through_fused_kernels), IN_FOLDER(normals_through_fused_kernels)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

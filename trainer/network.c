@@ -80,6 +80,17 @@ out:
   return st;
 }
 
+/* Its biases and norms in f32, whatever the rest is in. */
+static int fuse_vae(tr_network *net) {
+  int st = OK;
+
+  if (net->dtype != TCHC_F32) TRY(md_params_clone(net->vae_params, TCHC_F32, &net->vae_wide));
+  const md_fusion f = {net->kernels, net->vae_wide ? net->vae_wide : net->vae_params, NULL};
+  TRY(md_vae_create_fused(&net->vae_config, net->vae_params, &f, &net->vae));
+out:
+  return st;
+}
+
 static int load_vae(const cf_config *c, tr_network *net) {
   int st = OK;
   char dir[IO_PATH_MAX];
@@ -91,7 +102,8 @@ static int load_vae(const cf_config *c, tr_network *net) {
   TRY(md_params_allocate(net->vae_params, net->dtype, net->device));
   if (c->model.init == CF_RANDOM) TRY(md_params_randomise(net->vae_params, c->run.seed));
   else TRY(md_vae_load(&net->vae_config, dir, net->vae_params));
-  TRY(md_vae_create(&net->vae_config, net->vae_params, &net->vae));
+  if (net->fused) TRY(fuse_vae(net));
+  else TRY(md_vae_create(&net->vae_config, net->vae_params, &net->vae));
   md_vae_set_recompute(net->vae, c->optim.recompute);
 out:
   return st;
@@ -114,14 +126,13 @@ static int load_unet(const cf_config *c, tr_network *net) {
   if (c->model.init == CF_RANDOM) TRY(md_params_randomise(net->masters, c->run.seed));
   else TRY(md_unet_load(&net->unet_config, dir, c->model.conv_in_bias == CF_KEEP, net->masters));
   TRY(make_grads(net, TCHC_F32, &net->grads));
-  if (net->dtype != TCHC_F32) {
-    TRY(md_params_clone(net->masters, net->dtype, &net->working));
-    TRY(make_grads(net, net->dtype, &net->working_grads));
-    TRY(md_params_train(net->working, net->working_grads));
-  } else {
-    TRY(md_params_train(net->masters, net->grads));
-  }
-  TRY(md_unet_create(&net->unet_config, tr_network_active(net), &net->unet));
+  if (net->dtype != TCHC_F32) TRY(md_params_clone(net->masters, net->dtype, &net->working));
+  if (net->working && !net->fused) TRY(make_grads(net, net->dtype, &net->working_grads));
+  TRY(md_params_train(tr_network_active(net), net->working_grads ? net->working_grads : net->grads));
+  if (net->fused)
+    TRY(md_unet_create_fused(&net->unet_config, tr_network_active(net),
+                             &(md_fusion){net->kernels, net->masters, net->grads}, &net->unet));
+  else TRY(md_unet_create(&net->unet_config, tr_network_active(net), &net->unet));
   md_unet_set_recompute(net->unet, c->optim.recompute);
 out:
   return st;
@@ -173,6 +184,7 @@ void tr_network_fini(tr_network *net) {
   md_params_destroy(&net->working);
   md_params_destroy(&net->masters);
   md_params_destroy(&net->vae_params);
+  md_params_destroy(&net->vae_wide);
   json_decref(net->unet_json);
   net->unet_json = NULL;
 }
@@ -182,7 +194,7 @@ md_params *tr_network_active(const tr_network *net) { return net->working ? net-
 int tr_network_collect_grads(tr_network *net) {
   int st = OK;
 
-  if (!net->working) return OK;
+  if (!net->working_grads) return OK;
   TRY(tchc_add_(net->grads, net->working_grads, 1));
   TRY(tchc_zero_(net->working_grads));
 out:
@@ -193,7 +205,7 @@ int tr_network_zero_grads(tr_network *net) {
   int st = OK;
 
   TRY(tchc_zero_(net->grads));
-  if (net->working) TRY(tchc_zero_(net->working_grads));
+  if (net->working_grads) TRY(tchc_zero_(net->working_grads));
 out:
   return st;
 }

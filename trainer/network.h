@@ -27,8 +27,9 @@ typedef struct tr_network {
   md_params *masters;           /* f32; in fp32 mode the U-Net's own parameters */
   md_params *working;           /* bf16 copy, NULL in fp32 mode */
   md_params *vae_params;
+  md_params *vae_wide;          /* f32 copy for biases and norms, NULL where vae_params are f32 or nothing is fused */
   tchc_tensor *grads;           /* f32 [numel]: the sum over a step */
-  tchc_tensor *working_grads;   /* bf16 [numel], NULL in fp32 mode */
+  tchc_tensor *working_grads;   /* bf16 [numel]: a micro-batch's; NULL where they go to grads at once: in fp32 mode, and fused */
   md_unet *unet;
   md_vae *vae;
   tchc_tensor *text;            /* [1,T,cross_attention_dim] in dtype */
