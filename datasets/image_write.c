@@ -67,19 +67,41 @@ static int encode(png_structp png, png_infop info, memory *m, int W, int H, int 
   return OK;
 }
 
-static int write_png(const char *path, int W, int H, int channels, int bits, const void *pixels) {
+/* Into m, whose data are the caller's to free. name: for messages. */
+static int encode_png(const char *name, int W, int H, int channels, int bits, const void *pixels, memory *m) {
   int st = OK;
   char message[128] = "";
-  memory m = {0};
   png_structp png = NULL;
   png_infop info = NULL;
 
-  NEED((png = png_create_write_struct(PNG_LIBPNG_VER_STRING, message, keep_message, no_warning)) != NULL, E_NOMEM, "%s: libpng", path);
-  NEED((info = png_create_info_struct(png)) != NULL, E_NOMEM, "%s: libpng", path);
-  NEED(encode(png, info, &m, W, H, channels, bits, pixels) == OK, E_FAIL, "%s: cannot encode: %s", path, message);
-  TRY(write_memory(path, m.data, m.n));
+  NEED((png = png_create_write_struct(PNG_LIBPNG_VER_STRING, message, keep_message, no_warning)) != NULL, E_NOMEM, "%s: libpng", name);
+  NEED((info = png_create_info_struct(png)) != NULL, E_NOMEM, "%s: libpng", name);
+  NEED(encode(png, info, m, W, H, channels, bits, pixels) == OK, E_FAIL, "%s: cannot encode: %s", name, message);
 out:
   png_destroy_write_struct(&png, &info);
+  return st;
+}
+
+static int write_png(const char *path, int W, int H, int channels, int bits, const void *pixels) {
+  int st = OK;
+  memory m = {0};
+
+  TRY(encode_png(path, W, H, channels, bits, pixels, &m));
+  TRY(write_memory(path, m.data, m.n));
+out:
+  free(m.data);
+  return st;
+}
+
+int ds_png_encode8(int W, int H, int channels, const uint8_t *pixels, unsigned char **data, size_t *n) {
+  int st = OK;
+  memory m = {0};
+
+  TRY(encode_png("a picture", W, H, channels, 8, pixels, &m));
+  *data = m.data;
+  *n = m.n;
+  m.data = NULL;
+out:
   free(m.data);
   return st;
 }

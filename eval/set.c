@@ -87,6 +87,7 @@ int ev_set_open(const char *spec, bool normals, const char *const *sets, size_t 
   ds_opts_default(&o);
   o.kind = name;
   o.root = path;
+  o.size_set = true; /* measured at native size; a config's entry says what it wants */
   TRY(ev_set_open_source(&o, spec, normals, sets, n, out));
 out:
   return st;

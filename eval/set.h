@@ -20,7 +20,7 @@ typedef struct ev_item {
   size_t valid;
 } ev_item;
 
-/* spec: PROTOCOL:PATH ("nyuv2:/data/nyu_labeled_extracted.tar") or KIND:PATH with a config's data kind; normals: what
+/* spec: PROTOCOL:PATH ("nyuv2:/data/nyu_labeled_extracted.tar") or KIND:PATH with a config's data kind (native size); normals: what
  * "nyuv2:" and "scannet:" mean, and which truth of a data set. sets: n key=value, see ev_settings_set. A data set's files
  * are decoded by another process: open it before the first torch call. Errors: E_CONFIG (spec, key), E_DATA (missing, no
  * image, list), E_NOMEM, E_FAIL. */

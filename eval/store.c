@@ -80,13 +80,21 @@ static int archive_at(const ev_store *s, int64_t at, struct archive **out) {
   archive_read_support_format_tar(a);
   archive_read_support_filter_none(a);
   NEED(lseek(s->fd, (off_t)at, SEEK_SET) == (off_t)at, E_DATA, "%s: cannot seek to byte %lld", s->path, (long long)at);
-  NEED(archive_read_open_fd(a, s->fd, BLOCK) == ARCHIVE_OK, E_DATA, "%s: not a tar archive: %s", s->path,
-       archive_error_string(a));
+  NEED(archive_read_open_fd(a, s->fd, BLOCK) == ARCHIVE_OK, E_DATA,
+       "%s: not a tar archive (a compressed one must be unpacked first): %s", s->path, archive_error_string(a));
   *out = a;
   a = NULL;
 out:
   if (a) archive_read_free(a);
   return st;
+}
+
+/* Archives end in blocks of zeros; libarchive takes a file that ends at a header for whole. */
+static bool has_end_mark(const ev_store *s, int64_t end) {
+  static const char zeros[512];
+  char last[512];
+
+  return end >= 512 && pread(s->fd, last, sizeof last, (off_t)(end - 512)) == 512 && !memcmp(last, zeros, sizeof last);
 }
 
 static int index_archive(ev_store *s) {
@@ -107,10 +115,10 @@ static int index_archive(ev_store *s) {
     TRY(add_member(s, without_dot(name), at, size));
   }
   const char *why = got == ARCHIVE_EOF ? NULL : archive_error_string(a);
-  NEED(s->n, E_DATA, "%s: no tar archive with files in it%s%s; a compressed one must be unpacked first", s->path,
-       why ? ": " : "", why ? why : "");
-  if (got < ARCHIVE_WARN && got != ARCHIVE_EOF)
-    log_warn("%s: the archive is broken after %s: %s", s->path, s->members[s->n - 1].name, why);
+  NEED(s->n, E_DATA, "%s: no tar archive with files in it%s%s", s->path, why ? ": " : "", why ? why : "");
+  if (got < ARCHIVE_WARN) log_warn("%s: the archive is broken after %s: %s", s->path, s->members[s->n - 1].name, why);
+  else if (got == ARCHIVE_EOF && !has_end_mark(s, end))
+    log_warn("%s: the archive has no end mark after %s: it may be cut", s->path, s->members[s->n - 1].name);
   sort_members(s);
 out:
   if (a) archive_read_free(a);

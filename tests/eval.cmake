@@ -8,3 +8,10 @@ set_target_properties(ev_mini_sets PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_
 e2eft_test(ev_peer_test LINK eval PkgConfig::JANSSON LABELS golden
            SOURCES "${CMAKE_CURRENT_LIST_DIR}/ev_peer_test.c" "${CMAKE_CURRENT_LIST_DIR}/support/mini_sets.c")
 add_dependencies(ev_peer_test e2eft)
+e2eft_test(ev_bad_input_test LINK eval PkgConfig::JANSSON)
+add_dependencies(ev_bad_input_test e2eft)
+foreach(name page protocol)
+  e2eft_test(ev_${name}_test LINK eval)
+endforeach()
+e2eft_test(ev_source_test LINK eval PkgConfig::JANSSON)
+add_dependencies(ev_source_test e2eft)

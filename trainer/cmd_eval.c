@@ -107,6 +107,7 @@ static int write_reports(const eval_args *a, const ev_report *r) {
   ev_report_table(r, stdout);
   if (a->json) TRY(ev_report_json(r, a->json));
   if (a->csv) TRY(ev_report_csv(r, a->csv));
+  if (a->html) TRY(ev_report_html(r, a->html));
 out:
   return st;
 }
@@ -153,6 +154,7 @@ static const cli_option options[] = {
     {"set", 's', CLI_LIST, AT(sets), "key=value", NULL, "vary the protocol, see below"},
     {"json", 0, CLI_TEXT, AT(json), "FILE", NULL, "metrics, counts and failures"},
     {"csv", 0, CLI_TEXT, AT(csv), "FILE", NULL, "metrics of each image"},
+    {"html", 0, CLI_TEXT, AT(html), "FILE", NULL, "one page: best and worst images, error maps, histograms"},
     {0}};
 
 const cli_command tr_eval_command = {
