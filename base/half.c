@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/clones.h"
+
 static uint32_t bits_of(float f) {
   uint32_t u;
   memcpy(&u, &f, sizeof u);
@@ -57,11 +59,11 @@ uint16_t half_from_f32(float f) { return half_narrow(f); }
 float bf16_to_f32(uint16_t b) { return bf16_wide(b); }
 uint16_t bf16_from_f32(float f) { return bf16_narrow(f); }
 
-void half_to_f32_n(const uint16_t *in, float *out, size_t n) {
+BASE_CLONES void half_to_f32_n(const uint16_t *in, float *out, size_t n) {
   for (size_t i = 0; i < n; i++) out[i] = half_wide(in[i]);
 }
 
-void half_from_f32_n(const float *in, uint16_t *out, size_t n) {
+BASE_CLONES void half_from_f32_n(const float *in, uint16_t *out, size_t n) {
   for (size_t i = 0; i < n; i++) out[i] = half_narrow(in[i]);
 }
 

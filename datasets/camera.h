@@ -23,6 +23,10 @@ double ds_camera_planar(const double ray[3], double distance);
  * against the ray that sees it. 0 when n is not finite or shorter than DS_NORMAL_MIN. */
 void ds_camera_turn(const double ray[3], const double n[3], float out[3]);
 
+/* The same for a whole row, to the same bits: out [W] of distance [W], and LUB normals out [W,3] of n [W,3]. */
+void ds_camera_planar_row(const ds_camera *c, int H, int W, int row, const float *distance, double *out);
+void ds_camera_turn_row(const ds_camera *c, int H, int W, int row, const float *n, float *out);
+
 /* The cameras of a metadata_camera_parameters.csv. */
 typedef struct ds_cameras ds_cameras;
 /* Errors: E_DATA (missing file or column; a number that is none; rays that do not go forward), E_NOMEM. */

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/clones.h"
 #include "datasets/target.h"
 
 void ds_frame_free(ds_frame *f) {
@@ -66,7 +67,7 @@ static void crop(ds_frame *f, const ds_window *w, bool with_normals) {
 /* ---- resize, and pixels to planes ---- */
 
 /* 8-bit values to [-1,1]: v / 255 * 2 - 1 in float32. */
-static void bytes_to_planes(const uint8_t *in, size_t n, float *out) {
+BASE_CLONES static void bytes_to_planes(const uint8_t *in, size_t n, float *out) {
   float value[256];
 
   for (int v = 0; v < 256; v++) value[v] = (float)v / 255.f * 2 - 1;
@@ -74,7 +75,7 @@ static void bytes_to_planes(const uint8_t *in, size_t n, float *out) {
     for (size_t c = 0; c < 3; c++) out[c * n + i] = value[in[3 * i + c]];
 }
 
-static void vectors_to_planes(const float *in, size_t n, float *out) {
+BASE_CLONES static void vectors_to_planes(const float *in, size_t n, float *out) {
   for (size_t i = 0; i < n; i++)
     for (size_t c = 0; c < 3; c++) out[c * n + i] = in[3 * i + c];
 }

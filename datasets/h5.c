@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
+
+#include "base/clones.h"
 
 enum { BYTES_MAX = 1 << 29, CHUNK_MAX = 1 << 28, NAME_SIZE = 256, ANY = 0 };
 #define DATASET "dataset" /* Hypersim's name */
@@ -180,8 +181,6 @@ static int chunk_unpack(ds_h5 *h, const struct file *f, const struct chunks *c, 
   uint32_t skipped_too = 0;
   haddr_t where = HADDR_UNDEF;
   hsize_t size = 0;
-  uLongf got;
-  uLong used;
 
   H5TRY(H5Dget_chunk_info_by_coord(f->dset, at, &skipped, &where, &size) >= 0, f->path, "chunk index");
   NEED(where != HADDR_UNDEF && size > 0, E_DATA, "%s: the chunk at (%" PRIuHSIZE ",%" PRIuHSIZE ") is missing",
@@ -193,16 +192,32 @@ static int chunk_unpack(ds_h5 *h, const struct file *f, const struct chunks *c, 
   H5TRY(H5Dread_chunk(f->dset, H5P_DEFAULT, at, &skipped_too, c->deflate ? h->packed.p : h->chunk.p) >= 0, f->path,
         "chunk");
   if (!c->deflate) goto out;
-  got = c->bytes;
-  used = (uLong)size;
-  NEED(uncompress2(h->chunk.p, &got, h->packed.p, &used) == Z_OK && got == c->bytes && used == size, E_DATA,
+  NEED(ds_inflate(&h->inflater, h->packed.p, (size_t)size, h->chunk.p, c->bytes), E_DATA,
        "%s: the chunk at (%" PRIuHSIZE ",%" PRIuHSIZE ") does not unpack to its %zu bytes", f->path, at[0],
        f->ndim > 1 ? at[1] : 0, c->bytes);
 out:
   return st;
 }
 
-/* Rows of the chunk at `at` into the array, clipped at its end. Missing dimensions count as 1, on the left. */
+/* One row of a chunk into the array: n[0] pixels of n[1] elements, in[0] and out[0] elements wide. Hypersim's colour is
+ * chunked by channel, so that a pixel's elements are apart. */
+BASE_CLONES static void row_place(const char *from, char *to, const size_t n[2], size_t in, size_t out, size_t element) {
+  if (n[1] == in && in == out) {
+    memcpy(to, from, n[0] * n[1] * element);
+  } else if (element == sizeof(uint16_t)) {
+    const uint16_t *a = (const uint16_t *)from;
+    uint16_t *b = (uint16_t *)to;
+    if (n[1] == 1 && in == 1)
+      for (size_t y = 0; y < n[0]; y++) b[y * out] = a[y];
+    else
+      for (size_t y = 0; y < n[0]; y++, a += in, b += out)
+        for (size_t x = 0; x < n[1]; x++) b[x] = a[x];
+  } else {
+    for (size_t y = 0; y < n[0]; y++) memcpy(to + y * out * element, from + y * in * element, n[1] * element);
+  }
+}
+
+/* The chunk at `at` into the array, clipped at its end. Missing dimensions count as 1, on the left. */
 static void chunk_place(const struct file *f, const struct chunks *c, const hsize_t *at, const char *chunk,
                         char *out) {
   const int skip = DS_H5_DIMS_MAX - f->ndim;
@@ -215,9 +230,9 @@ static void chunk_place(const struct file *f, const struct chunks *c, const hsiz
     n[skip + i] = f->dim[i] - at[i] < c->dim[i] ? f->dim[i] - at[i] : c->dim[i];
   }
   for (size_t z = 0; z < n[0]; z++)
-    for (size_t y = 0; y < n[1]; y++)
-      memcpy(out + (((from[0] + z) * dim[1] + from[1] + y) * dim[2] + from[2]) * f->element,
-             chunk + ((z * part[1] + y) * part[2]) * f->element, n[2] * f->element);
+    row_place(chunk + z * part[1] * part[2] * f->element,
+              out + (((from[0] + z) * dim[1] + from[1]) * dim[2] + from[2]) * f->element, n + 1, part[2], dim[2],
+              f->element);
 }
 
 static int read_chunks(ds_h5 *h, const struct file *f, bool deflate, char *out) {
@@ -368,4 +383,5 @@ out:
 void ds_h5_free(ds_h5 *h) {
   ds_buf_free(&h->packed);
   ds_buf_free(&h->chunk);
+  ds_inflater_free(&h->inflater);
 }

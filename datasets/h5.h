@@ -5,6 +5,7 @@
 #ifndef DATASETS_H5_H
 #define DATASETS_H5_H
 #include "datasets/array.h"
+#include "datasets/inflate.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -14,6 +15,7 @@ enum { DS_H5_DIMS_MAX = 3 };
 /* Scratch for packed and unpacked chunks. */
 typedef struct ds_h5 {
   ds_buf packed, chunk;
+  ds_inflater inflater;
 } ds_h5;
 void ds_h5_free(ds_h5 *h);
 

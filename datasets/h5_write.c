@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <hdf5.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 
 static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER; /* HDF5 is not thread-safe as Debian builds it */
 
-enum { MAX_RANK = 3, GZIP_LEVEL = 6 };
+enum { MAX_RANK = 3, GZIP_LEVEL = 9 };
 
 static hid_t half_type(void) {
   const hid_t t = H5Tcopy(H5T_IEEE_F32LE);
@@ -27,15 +28,32 @@ static hid_t file_type(ds_h5_type type) {
   }
 }
 
+/* h5py's rule, which made Hypersim's files: halve the sides in turn until a chunk is near a size that grows slowly with
+ * the array's. */
+static void choose_chunk(const hsize_t dims[3], int rank, hsize_t chunk[3]) {
+  const double bytes = 2.0 * (double)dims[0] * (double)dims[1] * (double)dims[2], most = 1 << 20;
+  const double wanted = fmin(fmax(16384 * exp2(log10(bytes / most)), 8192), most);
+
+  for (int i = 0; i < 3; i++) chunk[i] = dims[i];
+  for (int i = 0;; i = (i + 1) % rank) {
+    const double size = 2.0 * (double)chunk[0] * (double)chunk[1] * (double)chunk[2];
+    if (((size < wanted || fabs(size - wanted) / wanted < 0.5) && size < most) || size == 2) break;
+    chunk[i] = (chunk[i] + 1) / 2;
+  }
+}
+
 /* One tile of a [dims] array of 2-byte elements, zero-padded to [chunk], deflated. */
 static int deflate_tile(const uint16_t *data, const hsize_t dims[3], const hsize_t chunk[3], const hsize_t at[3], uint16_t *tile,
                         unsigned char *out, uLongf *n) {
   const size_t bytes = sizeof *tile * chunk[0] * chunk[1] * chunk[2];
+  const hsize_t depth = dims[2] - at[2] < chunk[2] ? dims[2] - at[2] : chunk[2];
 
   memset(tile, 0, bytes);
   for (hsize_t y = 0; y < chunk[0] && at[0] + y < dims[0]; y++)
-    for (hsize_t x = 0; x < chunk[1] && at[1] + x < dims[1]; x++)
-      memcpy(tile + (y * chunk[1] + x) * chunk[2], data + ((at[0] + y) * dims[1] + at[1] + x) * dims[2], sizeof *tile * dims[2]);
+    for (hsize_t x = 0; x < chunk[1] && at[1] + x < dims[1]; x++) {
+      const uint16_t *from = data + ((at[0] + y) * dims[1] + at[1] + x) * dims[2] + at[2];
+      for (hsize_t z = 0; z < depth; z++) tile[(y * chunk[1] + x) * chunk[2] + z] = from[z];
+    }
   return compress2(out, n, (const Bytef *)tile, bytes, GZIP_LEVEL) == Z_OK ? OK : E_NOMEM;
 }
 
@@ -55,18 +73,20 @@ static void free_tiles(tiles *t) {
 static int deflate_all(const char *path, const uint16_t *data, const hsize_t dims[3], const hsize_t chunk[3], tiles *t) {
   int st = OK;
   const hsize_t ny = (dims[0] + chunk[0] - 1) / chunk[0], nx = (dims[1] + chunk[1] - 1) / chunk[1];
+  const hsize_t nz = (dims[2] + chunk[2] - 1) / chunk[2];
   const size_t bytes = sizeof(uint16_t) * chunk[0] * chunk[1] * chunk[2];
   uint16_t *tile = malloc(bytes);
 
-  t->n = ny * nx;
+  t->n = ny * nx * nz;
   t->room = compressBound(bytes);
   t->at = calloc(t->n, sizeof *t->at);
   t->data = malloc(t->n * t->room);
   t->bytes = calloc(t->n, sizeof *t->bytes);
   NEED(tile && t->at && t->data && t->bytes, E_NOMEM, "%s: %zu bytes for compression", path, t->n * t->room);
   for (size_t i = 0; i < t->n; i++) {
-    t->at[i][0] = i / nx * chunk[0];
-    t->at[i][1] = i % nx * chunk[1];
+    t->at[i][0] = i / nz / nx * chunk[0];
+    t->at[i][1] = i / nz % nx * chunk[1];
+    t->at[i][2] = i % nz * chunk[2];
     t->bytes[i] = t->room;
     NEED(deflate_tile(data, dims, chunk, t->at[i], tile, t->data + i * t->room, &t->bytes[i]) == OK, E_NOMEM, "%s: zlib", path);
   }
@@ -106,7 +126,7 @@ int ds_h5_write(const char *path, ds_h5_type type, int rank, const int64_t *dims
 
   NEED(rank >= 1 && rank <= MAX_RANK, E_SHAPE, "%s: rank %d, want 1 to %d", path, rank, MAX_RANK);
   for (int i = 0; i < rank; i++) size[i] = (hsize_t)dims[i];
-  for (int i = 0; i < MAX_RANK; i++) chunk[i] = i < 2 ? (size[i] + 3) / 4 : size[i];
+  choose_chunk(size, rank, chunk);
   if (compressed) TRY(deflate_all(path, data, size, chunk, &t));
   pthread_mutex_lock(&library);
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL);

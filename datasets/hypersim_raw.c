@@ -72,30 +72,40 @@ out:
 
 /* ---- depth ---- */
 
-static double planar(const ds_source *s, const ds_camera *c, int row, int col, double distance) {
+/* Planar depth of one row, in double; z [W] out. */
+static void planar_row(const ds_source *s, const ds_camera *c, int row, const float *distance, double *z) {
   const int H = s->frame.H, W = s->frame.W;
-  double ray[3];
 
-  if (s->o.as_reference) return ds_reference_planar(DS_REFERENCE_FOCAL, H, W, row, col, distance);
-  ds_camera_ray(c, H, W, row, col, ray);
-  return ds_camera_planar(ray, distance);
+  if (!s->o.as_reference) {
+    ds_camera_planar_row(c, H, W, row, distance, z);
+    return;
+  }
+  for (int col = 0; col < W; col++) z[col] = ds_reference_planar(DS_REFERENCE_FOCAL, H, W, row, col, distance[col]);
 }
 
 static int make_depth(ds_source *s, const ds_camera *c) {
   int st = OK;
   const int H = s->frame.H, W = s->frame.W;
+  const size_t w = (size_t)W;
   const bool wrap = s->o.as_reference || s->o.mm_wrap;
-  const uint16_t *distance = s->distance.p;
   const int16_t *entity = s->entity.p;
-  float *depth;
+  float *depth, *distance;
+  double *z;
 
-  TRY(ds_buf_need(&s->frame.depth, (size_t)H * (size_t)W * sizeof *depth));
+  TRY(ds_buf_need(&s->frame.depth, (size_t)H * w * sizeof *depth));
+  TRY(ds_buf_need(&s->frame.scratch, w * (sizeof *z + sizeof *distance)));
   depth = s->frame.depth.p;
-  for (int row = 0; row < H; row++)
-    for (int col = 0; col < W; col++, distance++, entity++, depth++) {
-      const double z = *entity == -1 ? 0 : planar(s, c, row, col, half_to_f32(*distance));
-      *depth = wrap ? ds_reference_metres(ds_reference_mm(z)) : (float)z;
-    }
+  z = s->frame.scratch.p;
+  distance = (float *)(z + w);
+  for (int row = 0; row < H; row++, depth += w, entity += w) {
+    half_to_f32_n((const uint16_t *)s->distance.p + (size_t)row * w, distance, w);
+    planar_row(s, c, row, distance, z);
+    for (size_t x = 0; x < w; x++) z[x] = entity[x] == -1 ? 0 : z[x];
+    if (wrap)
+      for (size_t x = 0; x < w; x++) depth[x] = ds_reference_metres(ds_reference_mm(z[x]));
+    else
+      for (size_t x = 0; x < w; x++) depth[x] = (float)z[x];
+  }
 out:
   return st;
 }
@@ -137,17 +147,17 @@ static void judge(ds_source *s) {
 static int make_normals(ds_source *s, const ds_camera *c) {
   int st = OK;
   const int H = s->frame.H, W = s->frame.W;
-  const uint16_t *in = s->vectors.p;
-  float *out;
-  double ray[3];
+  const size_t n = 3 * (size_t)W;
+  float *out, *in;
 
-  TRY(ds_buf_need(&s->frame.normals, 3 * (size_t)H * (size_t)W * sizeof *out));
+  TRY(ds_buf_need(&s->frame.normals, (size_t)H * n * sizeof *out));
+  TRY(ds_buf_need(&s->frame.scratch, n * sizeof *in));
   out = s->frame.normals.p;
-  for (int row = 0; row < H; row++)
-    for (int col = 0; col < W; col++, in += 3, out += 3) {
-      ds_camera_ray(c, H, W, row, col, ray);
-      ds_camera_turn(ray, (const double[]){half_to_f32(in[0]), half_to_f32(in[1]), half_to_f32(in[2])}, out);
-    }
+  in = s->frame.scratch.p;
+  for (int row = 0; row < H; row++) {
+    half_to_f32_n((const uint16_t *)s->vectors.p + (size_t)row * n, in, n);
+    ds_camera_turn_row(c, H, W, row, in, out + (size_t)row * n);
+  }
   s->frame.normals_are_images = false;
 out:
   return st;

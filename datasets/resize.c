@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clones.h"
+
 enum { FIXED_BITS = 22 }; /* 32 - 8 bits of a pixel - 2 of head room */
 
 /* ---- triangle filter ---- */
@@ -52,7 +54,7 @@ static uint8_t clip8(int32_t sum) {
 }
 
 /* Along x: in [rows,t->in,3] -> out [rows,t->out,3]. */
-static void pass_x_u8(const ds_taps *t, const uint8_t *in, int rows, uint8_t *out) {
+BASE_CLONES static void pass_x_u8(const ds_taps *t, const uint8_t *in, int rows, uint8_t *out) {
   const int *first = t->first.p, *count = t->count.p;
 
   for (int y = 0; y < rows; y++, in += 3 * (size_t)t->in, out += 3 * (size_t)t->out)
@@ -67,7 +69,7 @@ static void pass_x_u8(const ds_taps *t, const uint8_t *in, int rows, uint8_t *ou
 }
 
 /* Along y: in [t->in,n] -> out [t->out,n]; sums [n] is scratch. */
-static void pass_y_u8(const ds_taps *t, const uint8_t *in, size_t n, uint8_t *out, int32_t *sums) {
+BASE_CLONES static void pass_y_u8(const ds_taps *t, const uint8_t *in, size_t n, uint8_t *out, int32_t *sums) {
   const int *first = t->first.p, *count = t->count.p;
 
   for (int i = 0; i < t->out; i++, out += n) {
@@ -95,7 +97,7 @@ out:
   return st;
 }
 
-static void pass_x_f32(const ds_taps *t, const float *in, int rows, float *out) {
+BASE_CLONES static void pass_x_f32(const ds_taps *t, const float *in, int rows, float *out) {
   const int *first = t->first.p, *count = t->count.p;
 
   for (int y = 0; y < rows; y++, in += 3 * (size_t)t->in, out += 3 * (size_t)t->out)
@@ -109,7 +111,7 @@ static void pass_x_f32(const ds_taps *t, const float *in, int rows, float *out) 
     }
 }
 
-static void pass_y_f32(const ds_taps *t, const float *in, size_t n, float *out) {
+BASE_CLONES static void pass_y_f32(const ds_taps *t, const float *in, size_t n, float *out) {
   const int *first = t->first.p, *count = t->count.p;
 
   for (int i = 0; i < t->out; i++, out += n) {

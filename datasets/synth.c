@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/io.h"
-#include "base/safetensors.h"
 
 void ds_synth_opts_default(ds_synth_opts *o) {
   *o = (ds_synth_opts){.rooms = 8, .room_frames = 4, .room_W = 256, .room_H = 192, .streets = 5, .street_frames = 2,
@@ -116,32 +115,5 @@ int ds_synth(const ds_synth_opts *o, ds_synth_progress progress, void *ctx) {
   pthread_mutex_destroy(&j.lock);
   NEED(j.st == OK, j.st, "%s", j.text);
 out:
-  return st;
-}
-
-int ds_synth_truth(const ds_synth_opts *o, const char *name, ds_synth_frame *f) {
-  int st = OK;
-  const int64_t H = f->image.H, W = f->image.W, n = H * W;
-  char path[IO_PATH_MAX];
-  float *z = f->half_floats, *normal = malloc(sizeof *normal * 3 * (size_t)n);
-  uint8_t *valid = f->bytes;
-
-  NEED(normal, E_NOMEM, "%s: truth of %lld pixels", name, (long long)n);
-  for (int64_t i = 0; i < n; i++) {
-    valid[i] = f->image.entity[i] > 0;
-    z[i] = valid[i] ? f->image.planar[i] : 0;
-    normal[3 * i] = f->image.normal[3 * i];
-    normal[3 * i + 1] = -f->image.normal[3 * i + 1];
-    normal[3 * i + 2] = -f->image.normal[3 * i + 2];
-  }
-  const st_tensor t[] = {{"n_cv", ST_F32, 3, {H, W, 3}, normal, sizeof *normal * 3 * (size_t)n},
-                         {"valid", ST_U8, 2, {H, W}, valid, (size_t)n},
-                         {"z", ST_F32, 2, {H, W}, z, sizeof *z * (size_t)n}};
-  TRY(io_path(path, "%s/truth", o->out));
-  TRY(io_make_dirs(path));
-  TRY(io_path(path, "%s/truth/%s.safetensors", o->out, name));
-  TRY(st_write(path, t, 3, NULL, 0));
-out:
-  free(normal);
   return st;
 }

@@ -22,7 +22,7 @@ typedef struct ds_synth_opts {
   int weathers;         /* 1..SC_WEATHERS, in the order of sc_weather_name */
   int samples;          /* rays a pixel: 1, 4, 9 */
   int threads;
-  bool truth;           /* exact planar depth and normals of every frame as OUT/truth/<frame>.safetensors */
+  bool truth;           /* exact planar depth and normals of every frame as OUT/truth/<frame>.safetensors, its scene as .json */
 } ds_synth_opts;
 void ds_synth_opts_default(ds_synth_opts *o);
 /* Called after each frame, from any thread but one at a time. */
@@ -43,8 +43,9 @@ int ds_synth_hypersim_frame(const ds_synth_opts *o, int64_t i, ds_synth_frame *f
 int64_t ds_synth_vkitti2_count(const ds_synth_opts *o);
 int ds_synth_vkitti2_begin(const ds_synth_opts *o);
 int ds_synth_vkitti2_frame(const ds_synth_opts *o, int64_t i, ds_synth_frame *f);
-/* OUT/truth/NAME.safetensors: z f32 [H,W] metres (0 = nothing), n_cv f32 [H,W,3] x right, y down, z forward, valid u8. */
-int ds_synth_truth(const ds_synth_opts *o, const char *name, ds_synth_frame *f);
+/* OUT/truth/NAME.safetensors: z f32 [H,W] metres (0 = nothing), n_cv f32 [H,W,3] x right, y down, z forward, valid u8.
+ * OUT/truth/NAME.json: the camera (at; world_from_camera, camera_from_uv row by row) and the shapes. */
+int ds_synth_truth(const ds_synth_opts *o, const char *name, const sc_scene *s, const sc_camera *c, ds_synth_frame *f);
 #ifdef __cplusplus
 }
 #endif

@@ -257,7 +257,7 @@ int ds_synth_hypersim_frame(const ds_synth_opts *o, int64_t i, ds_synth_frame *f
   TRY(write_halves(dir, frame, "color", &f->image, 3, f->image.rgb, f->bytes));
   TRY(write_geometry(images, frame, f));
   snprintf(full, sizeof full, "hypersim__%s__cam_00__%04d", name, frame);
-  if (o->truth) TRY(ds_synth_truth(o, full, f));
+  if (o->truth) TRY(ds_synth_truth(o, full, &s, &c, f));
 out:
   return st;
 }

@@ -123,7 +123,7 @@ int ds_synth_vkitti2_frame(const ds_synth_opts *o, int64_t i, ds_synth_frame *f)
   to_centimetres(&f->image, f->bytes);
   TRY(ds_png_write16(path, f->image.W, f->image.H, 1, f->bytes));
   snprintf(name, sizeof name, "vkitti__%s__%s__Camera_%d__%05d", scene, weather, p.camera, p.frame);
-  if (o->truth) TRY(ds_synth_truth(o, name, f));
+  if (o->truth) TRY(ds_synth_truth(o, name, &s, &c, f));
 out:
   return st;
 }

@@ -13,3 +13,5 @@ e2eft_test(ds_colour_map_test LINK datasets)
 e2eft_test(ds_sheet_test LINK datasets)
 e2eft_test(ds_manifest_test LINK datasets)
 e2eft_test(ds_synth_test LINK datasets)
+# the rendered scenes' truth, worked out again in numpy
+e2eft_peer_test(ds_synth_peer)

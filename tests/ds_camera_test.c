@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "base/half.h"
+#include "base/rng.h"
 #include "tests/support/check.h"
 
 static int near_by(double a, double b) { return fabs(a - b) < 1e-12; }
@@ -54,8 +56,42 @@ static void turns(void **state) {
   check_turn((double[]){0, INFINITY, 1}, 0, 0, 0);
 }
 
+/* What the row functions are made of: halves of all sorts, a third of them no numbers or too short. */
+static float any_half(uint64_t i) {
+  static const rng_key key = {{1, 2}, {0, 0}};
+  const uint16_t bits = (uint16_t)rng_below(&key, i, 1 << 16);
+  const float f = half_to_f32(bits);
+
+  return i % 7 == 0 ? 0 : i % 11 == 0 ? 1e-3f * f : f;
+}
+
+static void rows(void **state) {
+  (void)state;
+  const ds_camera cameras[] = {{{{0.577, 0, 0}, {0, 0.433, 0}, {0, 0, -1}}},
+                               {{{0.5796, 0.01, -0.0696}, {0.02, 0.4347, 0.0927}, {0.003, 0.0041, -1.0039}}}};
+  enum { MOST = 70 };
+  float n[3 * MOST], distance[MOST], got[3 * MOST], want[3 * MOST];
+  double z[MOST], ray[3];
+  uint64_t at = 0;
+
+  for (int k = 0; k < 2; k++)
+    for (int W = 1; W <= MOST; W += k + 1) {
+      const int H = 1 + W % 5, row = W % H;
+      for (int i = 0; i < 3 * W; i++) n[i] = any_half(at++);
+      for (int i = 0; i < W; i++) distance[i] = any_half(at++);
+      ds_camera_planar_row(&cameras[k], H, W, row, distance, z);
+      ds_camera_turn_row(&cameras[k], H, W, row, n, got);
+      for (int col = 0; col < W; col++) {
+        const double planar = (ds_camera_ray(&cameras[k], H, W, row, col, ray), ds_camera_planar(ray, distance[col]));
+        assert_true(isnan(planar) ? isnan(z[col]) : planar == z[col]);
+        ds_camera_turn(ray, (double[]){n[3 * col], n[3 * col + 1], n[3 * col + 2]}, want + 3 * col);
+      }
+      assert_memory_equal(got, want, 3 * (size_t)W * sizeof *got);
+    }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(fixed_camera), cmocka_unit_test(planar_depth),
-                                     cmocka_unit_test(turns)};
+                                     cmocka_unit_test(turns), cmocka_unit_test(rows)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

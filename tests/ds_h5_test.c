@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "base/half.h"
 #include "base/rng.h"
@@ -91,6 +92,7 @@ static void layouts(void **state) {
                                {2, {33, 17}, {8, 5}, 9, 0},
                                {3, {33, 17, 3}, {8, 5, 1}, 9, 0},
                                {3, {33, 17, 3}, {7, 17, 3}, 1, 0},
+                               {3, {33, 17, 3}, {8, 5, 2}, 6, 0},
                                {2, {1, 1}, {1, 1}, 9, 0},
                                {1, {100}, {0}, 0, 0},
                                {1, {100}, {33}, 5, 0},
@@ -99,6 +101,29 @@ static void layouts(void **state) {
 
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     for (int t = DS_H5_F16; t <= DS_H5_F64; t++) round_trip(path, (ds_h5_type)t, &all[i]);
+}
+
+/* A stream that is cut, too short or too long for its place, followed by more, or of a wrong checksum is refused. */
+static void inflating(void **state) {
+  (void)state;
+  enum { N = 1000 };
+  ds_inflater i = {0};
+  unsigned char *plain = pattern(N), packed[2 * N], out[N + 1];
+  uLongf n = sizeof packed;
+
+  assert_int_equal(compress2(packed, &n, plain, N, 9), Z_OK);
+  assert_true(ds_inflate(&i, packed, n, out, N));
+  assert_memory_equal(out, plain, N);
+  assert_false(ds_inflate(&i, packed, n, out, N - 1));
+  assert_false(ds_inflate(&i, packed, n, out, N + 1));
+  assert_false(ds_inflate(&i, packed, n + 1, out, N));
+  for (size_t cut = 0; cut < n; cut++) assert_false(ds_inflate(&i, packed, cut, out, N));
+  packed[n - 1] ^= 1;
+  assert_false(ds_inflate(&i, packed, n, out, N));
+  packed[n - 1] ^= 1;
+  assert_true(ds_inflate(&i, packed, n, out, N));
+  ds_inflater_free(&i);
+  free(plain);
 }
 
 /* Halves as h5py's float32 of the same file: 65504, the smallest, -0, inf, NaN. */
@@ -292,7 +317,7 @@ static void hypersim_sample(void **state) {
 int main(void) {
 #define IN_TMPDIR(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
   const struct CMUnitTest tests[] = {
-      IN_TMPDIR(layouts),      IN_TMPDIR(halves),    IN_TMPDIR(wrong_contents), IN_TMPDIR(missing_data),
+      cmocka_unit_test(inflating), IN_TMPDIR(layouts),      IN_TMPDIR(halves),    IN_TMPDIR(wrong_contents), IN_TMPDIR(missing_data),
       IN_TMPDIR(absurd_sizes), IN_TMPDIR(cut_files), IN_TMPDIR(flipped_bytes),  cmocka_unit_test(hypersim_sample)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,7 +94,7 @@ static const cli_option options[] = {
     {"weathers", 0, CLI_COUNT, AT(weathers), "N", NULL, "of morning, fog, rain, sunset, overcast, clone (5)"},
     {"samples", 0, CLI_COUNT, AT(samples), "N", NULL, "rays a pixel where the picture changes: 1, 4, 9 (4)"},
     {"threads", 0, CLI_COUNT, AT(threads), "N", NULL, "(all processors)"},
-    {"truth", 0, CLI_FLAG, AT(truth), NULL, NULL, "also exact depth and normals, DIR/truth/*.safetensors"},
+    {"truth", 0, CLI_FLAG, AT(truth), NULL, NULL, "also exact depth and normals, DIR/truth/*.safetensors, and the scenes, *.json"},
     {0}};
 
 const cli_command tr_synth_command = {
