@@ -88,7 +88,7 @@ static int samples_look(const ds_loader_opts *o, const ds_data *data, int n, int
   NEED(only, E_NOMEM, "%d data sets", n);
   for (int j = 0; j < n; j++) only[j] = (ds_data){data[j].source, j == i ? 1 : 1e-12};
   TRY(open_singly(o, only, n, &l));
-  for (int taken = 0; taken < most && taken < count;) {
+  for (int taken = 0; taken < most && taken + ds_loader_left_out(l, i) + ds_loader_bad_files(l) < count;) {
     ds_group *g;
     TRY(ds_loader_next(l, &g));
     if (g->dataset == i) look_at(g, &k), taken++;

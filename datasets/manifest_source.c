@@ -6,6 +6,7 @@
 
 #include "datasets/kind.h"
 #include "datasets/manifest_rows.h"
+#include "datasets/normals_frame.h"
 #include "datasets/pixel_file.h"
 
 typedef struct list {
@@ -191,13 +192,6 @@ static void decode_codes(float *v, size_t n, float largest) {
   }
 }
 
-static void to_lub(ds_normals_frame frame, float *v) {
-  if (frame != DS_FRAME_LUB) v[0] = -v[0];
-  if (frame != DS_FRAME_OPENCV) return;
-  v[1] = -v[1];
-  v[2] = -v[2];
-}
-
 /* Vectors of unit length are turned to our frame; the others are unknown. Returns how many there are of each. */
 static void take_vectors(ds_normals_frame frame, float *v, size_t n, size_t *unit, size_t *other) {
   *unit = *other = 0;
@@ -206,7 +200,7 @@ static void take_vectors(ds_normals_frame frame, float *v, size_t n, size_t *uni
     const bool good = length >= UNIT_MIN && length <= UNIT_MAX;
     *unit += good;
     *other += !good && length > 0.02f; /* mid-grey is none: codes cannot hold an exact zero */
-    if (good) to_lub(frame, v);
+    if (good) ds_normals_to_lub(frame, v);
     else v[0] = v[1] = v[2] = 0;
   }
 }

@@ -35,7 +35,7 @@ typedef struct ds_opts {
   ds_normals normals;     /* vkitti2: stored, or made from depth; auto: stored when their folder is there */
   double depth_unit;      /* manifest: metres per stored unit; 0 = millimetres for integers, metres for floats */
   bool euclidean;         /* manifest: depth is the distance to the camera's centre, not planar */
-  ds_normals_frame normals_frame; /* manifest */
+  ds_normals_frame normals_frame; /* of stored normals: manifest, vkitti2 */
   bool whole_depth;       /* for evaluation: metric is not clamped to percentiles, and 0 where invalid */
   int domain;             /* -1 = the kind's default */
   const char *split_csv, *camera_csv; /* NULL = beside the data */

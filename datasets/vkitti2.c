@@ -8,6 +8,7 @@
 #include "datasets/image_write.h"
 #include "datasets/jpeg.h"
 #include "datasets/kind.h"
+#include "datasets/normals_frame.h"
 #include "datasets/png.h"
 #include "datasets/vkitti2_camera.h"
 
@@ -169,51 +170,51 @@ out:
   return st;
 }
 
-static int find_split(const ds_source *s, const struct split **out) {
-  int st = OK;
+/* A split by name, or by folder: "Scene20", "Scene20/clone", "Scene20/clone/Camera_1". */
+static bool is_in(const char *split, const struct item *it) {
+  const size_t n = strlen(split);
+  char folder[64];
 
   for (int i = 0; i < SPLITS; i++)
-    if (strcmp(splits[i].name, s->o.split) == 0) {
-      *out = &splits[i];
-      return OK;
-    }
-  FAIL(E_DATA,
-       "%s: split '%s': Virtual KITTI 2 has none of its own; train is what E2E-FT trains on (all scenes, five weathers), "
-       "marigold_train and marigold_val are Marigold's, all is everything",
-       s->o.root, s->o.split);
-out:
-  return st;
+    if (strcmp(splits[i].name, split) == 0)
+      return splits[i].scenes[it->scene] == 'x' && splits[i].variations[it->variation] == 'x';
+  snprintf(folder, sizeof folder, "%s/%s/Camera_%d/", scenes[it->scene], variations[it->variation], it->camera);
+  return n > 0 && strncmp(folder, split, n) == 0 && folder[n] == '/';
 }
 
-static int add_split(const ds_source *s, struct list *l, const struct split *split) {
-  int st = OK;
+static int add_split(const ds_source *s, struct list *l) {
+  int st = OK, first = -1;
 
-  for (int scene = 0; scene < SCENES; scene++)
-    for (int variation = 0; variation < VARIATIONS; variation++)
-      for (int camera = 0; camera < CAMERAS; camera++) {
-        const struct item it = {(uint8_t)scene, (uint8_t)variation, (uint8_t)camera, 0};
-        const int64_t before = l->n;
-        if (split->scenes[scene] != 'x' || split->variations[variation] != 'x') continue;
-        TRY(add_camera(s, l, it));
-        if (l->n > before && l->normals_from_depth) TRY(read_cameras(s, l, &it));
-      }
-  NEED(l->n > 0, E_DATA, "%s/%s: no %s/%s/frames/rgb/Camera_0/rgb_00000.jpg or the like that has depth too",
-       s->o.root, files[RGB].top, scenes[strchr(split->scenes, 'x') - split->scenes],
-       variations[strchr(split->variations, 'x') - split->variations]);
+  for (int i = 0; i < SCENES * VARIATIONS * CAMERAS; i++) {
+    const struct item it = {(uint8_t)(i / CAMERAS / VARIATIONS), (uint8_t)(i / CAMERAS % VARIATIONS),
+                            (uint8_t)(i % CAMERAS), 0};
+    const int64_t before = l->n;
+    if (!is_in(s->o.split, &it)) continue;
+    if (first < 0) first = i;
+    TRY(add_camera(s, l, it));
+    if (l->n > before && l->normals_from_depth) TRY(read_cameras(s, l, &it));
+  }
+  NEED(first >= 0, E_DATA,
+       "%s: split '%s': Virtual KITTI 2 has none of its own; train is what E2E-FT trains on (all scenes, five weathers), "
+       "marigold_train and marigold_val are Marigold's, all is everything, Scene20/clone/Camera_0 and the like a part",
+       s->o.root, s->o.split);
+  NEED(l->n > 0, E_DATA, "%s/%s: no %s/%s/frames/rgb/Camera_%d/rgb_00000.jpg or the like that has depth too",
+       s->o.root, files[RGB].top, scenes[first / CAMERAS / VARIATIONS], variations[first / CAMERAS % VARIATIONS],
+       first % CAMERAS);
 out:
   return st;
 }
 
 static int vkitti2_open(ds_source *s) {
   int st = OK;
-  const struct split *split = NULL;
   struct list *l;
 
-  TRY(find_split(s, &split));
+  NEED(!s->o.as_reference || s->o.normals_frame == DS_FRAME_LUB, E_CONFIG,
+       "%s: as_reference knows no normals_frame but lub", s->o.root);
   TRY(need_folders(s));
   NEED((s->list = l = calloc(1, sizeof *l)) != NULL, E_NOMEM, "out of memory: frames");
   TRY(choose_normals(s, l));
-  TRY(add_split(s, l, split));
+  TRY(add_split(s, l));
   TRY(check_files(s, l));
   s->count = l->n;
 out:
@@ -318,8 +319,8 @@ out:
   return st;
 }
 
-/* Stored or made, of the 16 bits the high byte counts, as for the reference: its loader converts to 8. They are LUB
- * and face the viewer. */
+/* Stored or made, of the 16 bits the high byte counts, as for the reference: its loader converts to 8. They face the
+ * viewer; the reference's and those made here are LUB. */
 static int add_normals(ds_source *s, const struct item *it, const char *rgb_path) {
   int st = OK;
   const size_t n = 3 * (size_t)s->frame.H * (size_t)s->frame.W;
@@ -336,9 +337,13 @@ static int add_normals(ds_source *s, const struct item *it, const char *rgb_path
   s->frame.normals_are_images = s->o.as_reference;
   TRY(ds_buf_need(&s->frame.normals, n * (s->o.as_reference ? 1 : sizeof *out)));
   out = s->frame.normals.p;
-  if (s->o.as_reference) memcpy(out, in, n);
-  else
-    for (size_t i = 0; i < n; i++) out[i] = (float)in[i] / 255.f * 2 - 1;
+  if (s->o.as_reference) {
+    memcpy(out, in, n);
+    goto out;
+  }
+  for (size_t i = 0; i < n; i++) out[i] = (float)in[i] / 255.f * 2 - 1;
+  if (!list_of(s)->normals_from_depth)
+    for (size_t i = 0; i < n; i += 3) ds_normals_to_lub(s->o.normals_frame, out + i);
 out:
   return st;
 }

@@ -24,6 +24,13 @@ static bool is_published(const ds_pinhole *k) {
          is_near(k->cy, published.cy);
 }
 
+/* The text has six digits. Where they are those of the published camera, seen in whole columns, they are taken for it. */
+static double with_all_digits(double f) {
+  const double columns = round(f * FULL_W / published.fx), exact = published.fx * columns / FULL_W;
+
+  return fabs(exact - f) <= 5e-6 * f && columns > 0 ? exact : f;
+}
+
 /* "frame cameraID K[0,0] K[1,1] K[0,2] K[1,2]" */
 static int read_row(const char *path, int line, const char *text, int *camera, ds_pinhole *k) {
   int st = OK, frame;
@@ -51,7 +58,10 @@ int ds_vkitti2_camera_read(const char *path, int camera, ds_pinhole *out, bool *
     TRY(read_row(path, line, at, &of, &k));
     *found = of == camera;
   }
-  if (*found) *out = is_published(&k) ? published : k;
+  if (!*found) goto out;
+  k.fx = with_all_digits(k.fx);
+  k.fy = with_all_digits(k.fy);
+  *out = is_published(&k) ? published : k;
 out:
   free(text);
   return st;

@@ -778,11 +778,36 @@ static void descriptions_name_what_is_there(void **state) {
   free(text);
 }
 
+/* A filter that leaves out most items: others are drawn, with any number of workers the same; no file is to blame. */
+static void left_out_items_are_replaced(void **state) {
+  uint64_t want[STEPS * PER_STEP], got[STEPS * PER_STEP];
+  ds_group *g;
+  (void)state;
+  ds_source s = fake_source(0, 40, 5, 7);
+  s.opts.filter = DS_FILTER_MARIGOLD;
+  s.opts.skip_bad_files = false;
+  s.left_out_from = 6;
+  run_all(opts_of(0), &s, 1, want);
+  for (int workers = 1; workers < 4; workers++) {
+    run_all(opts_of(workers), &s, 1, got);
+    assert_memory_equal(want, got, sizeof want);
+  }
+  ds_loader *l = open_on(opts_of(2), &s, 1);
+  for (int i = 0; i < STEPS * PER_STEP; i++) {
+    check_ok(ds_loader_next(l, &g));
+    for (int b = 0; b < g->B; b++) assert_true(strcmp(g->id[b], "set0/0006") < 0);
+    ds_loader_release(l, g);
+  }
+  assert_true(ds_loader_left_out(l, 0) > 20 && ds_loader_bad_files(l) == 0);
+  ds_loader_close(&l);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(samples_are_those_of_the_mixer),
       cmocka_unit_test(any_number_of_workers_gives_the_same),
       cmocka_unit_test(seek_gives_the_same),
+      cmocka_unit_test(left_out_items_are_replaced),
       cmocka_unit_test(held_groups_keep_their_samples),
       cmocka_unit_test(seeks_lose_no_slot),
       cmocka_unit_test(a_ring_all_lent_is_an_error),

@@ -180,6 +180,14 @@ static void order(void **state) {
   check_split(state, "marigold_train", "Scene20/15-deg-left/Camera_1/00009", 1);
   check_split(state, "marigold_val", "Scene01/clone/Camera_0/00000", 4);
   check_split(state, "all", "Scene01/clone/Camera_0/00000", 7);
+  check_split(state, "Scene20", "Scene20/15-deg-left/Camera_1/00009", 2);
+  check_split(state, "Scene01/sunset", "Scene01/sunset/Camera_0/00002", 2);
+  check_split(state, "Scene01/fog/Camera_1", "Scene01/fog/Camera_1/00007", 1);
+  static const char *const none[] = {"", "Scene0", "Scene01/", "Scene01/15-deg", "Scene01/fog/Camera_1/00007"};
+  for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+    o.split = none[i];
+    check_source_fails(E_DATA, "has none of its own", &o);
+  }
 }
 
 static void missing(void **state) {
@@ -252,11 +260,35 @@ static void sizes_that_differ(void **state) {
   ds_source_close(&s);
 }
 
+/* A folder of normals in another frame is read by saying so. */
+static void stored_frames(void **state) {
+  (void)state;
+  static const float sign[][3] = {{1, 1, 1}, {-1, 1, 1}, {-1, -1, -1}};
+  ds_opts o = synth_opts();
+  ds_source *s = sample_source(&o);
+  ds_sample lub = sample_read(s, 0, false);
+  const int n = lub.H * lub.W;
+
+  ds_source_close(&s);
+  for (int frame = DS_FRAME_LUB; frame <= DS_FRAME_OPENCV; frame++) {
+    o.normals_frame = (ds_normals_frame)frame;
+    s = sample_source(&o);
+    ds_sample a = sample_read(s, 0, false);
+    for (int i = 0; i < 3 * n; i++) assert_true(a.normals[i] == sign[frame][i / n] * lub.normals[i]);
+    sample_free(&a);
+    ds_source_close(&s);
+  }
+  sample_free(&lub);
+  o.as_reference = true;
+  check_source_fails(E_CONFIG, "as_reference knows no normals_frame but lub", &o);
+}
+
 int main(void) {
 #define IN_TMPDIR(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
   const struct CMUnitTest tests[] = {cmocka_unit_test(list_is_sorted),
                                      cmocka_unit_test(depth_of_the_truth),
                                      cmocka_unit_test(crop_and_size),
+                                     cmocka_unit_test(stored_frames),
                                      IN_TMPDIR(order),
                                      IN_TMPDIR(missing),
                                      IN_TMPDIR(cut_files),
