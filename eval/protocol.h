@@ -7,11 +7,11 @@
 #include <stddef.h>
 
 #include "eval/align.h"
+#include "eval/task.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
 enum { EV_NAME_MAX = 512 };
-typedef enum { EV_DEPTH, EV_NORMALS } ev_task;
 /* How the truth is stored. */
 typedef enum {
   EV_U16_DEPTH,      /* 16-bit grey PNG, `unit` steps a metre, 0 = unknown */

@@ -13,9 +13,9 @@
 static const char *const without_effect[] = {
     "algorithm_type", "clip_sample_range", "disable_corrector", "dynamic_thresholding_ratio", "euler_at_final",
     "final_sigmas_type", "flow_shift", "interpolation_type", "lambda_min_clipped", "lower_order_final",
-    "original_inference_steps", "predict_x0", "rho", "sample_max_value", "shift_terminal", "sigma_data", "sigma_max",
+    "predict_x0", "rho", "sample_max_value", "shift_terminal", "sigma_data", "sigma_max",
     "sigma_min", "sigma_schedule", "skip_prk_steps", "solver_order", "solver_p", "solver_type", "time_shift_type",
-    "timestep_scaling", "timestep_type", "use_beta_sigmas", "use_dynamic_shifting", "use_exponential_sigmas",
+    "timestep_type", "use_beta_sigmas", "use_dynamic_shifting", "use_exponential_sigmas",
     "use_karras_sigmas", "use_lu_lambdas", "variance_type", NULL};
 static const md_json_off unsupported[] = {
     {"clip_sample", "false", NULL}, {"thresholding", "false", NULL}, {"use_flow_sigmas", "false", NULL}};
@@ -123,6 +123,8 @@ static int read_keys(md_json *j, md_schedule *s, float *betas) {
   TRY(md_json_int(j, "steps_offset", 0, 0, MD_MAX_TRAIN_STEPS, &s->steps_offset));
   TRY(md_json_bool(j, "set_alpha_to_one", true, &s->set_alpha_to_one));
   TRY(md_json_bool(j, "rescale_betas_zero_snr", false, &s->zero_snr));
+  TRY(md_json_int(j, "original_inference_steps", 50, 1, MD_MAX_TRAIN_STEPS, &s->original_inference_steps));
+  TRY(md_json_real(j, "timestep_scaling", 10, 0, 1e9, &s->timestep_scaling));
   TRY(md_json_want_off(j, unsupported, sizeof unsupported / sizeof *unsupported));
   TRY(read_betas(j, s->train_steps, betas));
   md_json_pass(j, without_effect);

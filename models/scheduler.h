@@ -13,6 +13,8 @@ typedef struct md_schedule {
   char spacing[16];                /* "leading", "trailing", "linspace" */
   int steps_offset;
   bool set_alpha_to_one, zero_snr;
+  int original_inference_steps;    /* of LCM: the steps it was distilled on; 50 */
+  double timestep_scaling;         /* of LCM: 10 */
   float alphas_cumprod[MD_MAX_TRAIN_STEPS]; /* computed in f32 as torch does */
 } md_schedule;
 /* Reads DIR/scheduler_config.json: beta_schedule linear, scaled_linear or squaredcos_cap_v2, trained_betas,

@@ -360,8 +360,8 @@ int md_vae_encode(md_vae *v, const tchc_tensor *rgb, const md_probe *probe, tchc
 
   TRY(tchc_scope_open(&s));
   NEED(tchc_ndim(rgb) == 4 && tchc_size(rgb, 1) == v->cfg.in_channels && tchc_numel(rgb) > 0 &&
-           tchc_size(rgb, 2) % f == 0 && tchc_size(rgb, 3) % f == 0, E_SHAPE,
-       "vae: image: wanted [B,%d,H,W], H and W multiples of %d, found %s", v->cfg.in_channels, f, tchc_text(rgb));
+           tchc_size(rgb, 2) >= f && tchc_size(rgb, 3) >= f, E_SHAPE,
+       "vae: image: wanted [B,%d,H,W], H and W at least %d, found %s", v->cfg.in_channels, f, tchc_text(rgb));
   TRY(tchc_to_type(rgb, tchc_type(v->encoder.conv_in.w), &h));
   TRY(v->kernels && !probe ? fused_half(v, &v->encoder, run.recompute, &h) : half_forward(v, &v->encoder, &run, &h));
   if (v->cfg.quant_conv) TRY(md_conv_forward(&v->quant_conv, h, &h));

@@ -29,7 +29,8 @@ void md_vae_destroy(md_vae **v);
 void md_vae_set_recompute(md_vae *v, bool on);
 /* Pixels per latent cell: 2^(blocks-1). */
 int md_vae_factor(const md_vae_config *cfg);
-/* rgb [B,3,H,W] in [-1,1] -> moments [B,2*latent,H/f,W/f]. H, W multiples of f. Source: autoencoder_kl.py encode. */
+/* rgb [B,3,H,W] in [-1,1] -> moments [B,2*latent,H/f,W/f], rounded down where f does not divide (the rest is
+ * seen by the last row and column). Source: autoencoder_kl.py encode. */
 int md_vae_encode(md_vae *v, const tchc_tensor *rgb, const md_probe *probe, tchc_tensor **moments);
 /* The latent that the U-Net sees: mean of the moments times scaling_factor, [B,latent,H/f,W/f]. One image at a time
  * inside, so that a latent does not depend on what it was batched with. */

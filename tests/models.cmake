@@ -1,7 +1,7 @@
-foreach(name md_unet_test md_vae_test md_clip_test md_scheduler_test md_variants_test)
+foreach(name md_unet_test md_vae_test md_clip_test md_scheduler_test md_variants_test md_denoise_test)
   e2eft_test(${name} LINK models LABELS golden)
 endforeach()
-foreach(name md_params_test md_config_test md_weights_test)
+foreach(name md_params_test md_config_test md_weights_test md_noise_test)
   e2eft_test(${name} LINK models)
 endforeach()
 

@@ -1,10 +1,8 @@
 /* Damaged and missing input from the command line: one error that says what, the documented exit status, no hang. */
-#define _GNU_SOURCE
-#include <sched.h>
-#include <sys/mount.h>
-
+#define _GNU_SOURCE /* unshare */
 #include "tests/support/runs.h"
 #include "tests/support/stored.h"
+#include "tests/support/tmpfs.h"
 
 enum { CUTS = 20, LIMIT_S = 60 };
 
@@ -176,33 +174,12 @@ static void damaged_files_are_passed_over(void **state) {
 
 /* ---- folders that cannot be written ---- */
 
-typedef struct tmpfs { const char *at; const char *options; unsigned long flags; } tmpfs;
-
-static int write_text(const char *path, const char *text) {
-  FILE *f = fopen(path, "w");
-  const int bad = !f || fputs(text, f) < 0;
-  return (f && fclose(f)) || bad;
-}
-
-/* A file system of its own at ctx->at, in a namespace of its own: needs no privilege where user namespaces are allowed. */
-static int mount_tmpfs(const void *ctx) {
-  const tmpfs *t = ctx;
-  char users[64], groups[64];
-
-  snprintf(users, sizeof users, "0 %u 1", (unsigned)geteuid());
-  snprintf(groups, sizeof groups, "0 %u 1", (unsigned)getegid());
-  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) || write_text("/proc/self/setgroups", "deny") ||
-      write_text("/proc/self/uid_map", users) || write_text("/proc/self/gid_map", groups))
-    return -1;
-  return mount("none", t->at, "tmpfs", t->flags, t->options);
-}
-
 static void expect_disk_error(void **state, const tmpfs *t, const char *part) {
   char dir[IO_PATH_MAX];
 
   snprintf(dir, sizeof dir, "run.dir=%.4000s", t->at);
   const char *const args[] = {"train", runs_config(state, "depth"), "-s", dir, NULL};
-  program p = program_start_in(mount_tmpfs, t, args);
+  program p = program_start_in(tmpfs_mount, t, args);
   program_wait(&p, LIMIT_S);
   const bool unprepared = p.status == PROGRAM_UNPREPARED;
   if (!unprepared) program_expect_error(&p, 5, part);

@@ -10,6 +10,7 @@ typedef struct args {
   const char *resume;
   bool dry;
   int64_t count;
+  double real;
 } args;
 
 static int ignore(const void *a, int argc, char **argv) {
@@ -23,7 +24,8 @@ static const cli_option options[] = {{"set", 's', CLI_LIST, AT(sets), "key=value
                                      {"dry-run", 0, CLI_FLAG, AT(dry), NULL, NULL, "check"},
                                      {"count", 0, CLI_COUNT, AT(count), "N", NULL, "how many"},
                                      {0}};
-static const cli_command command = {"train", "CONFIG", AT(path), options, "trains", "", sizeof(args), ignore};
+static const cli_command command = {.name = "train", .operand = "CONFIG", .operand_offset = AT(path), .options = options,
+                                     .summary = "trains", .details = "", .args_size = sizeof(args), .run = ignore};
 
 static int parse(args *a, bool *help, char **words) {
   int n = 0;
@@ -71,7 +73,7 @@ static void mistakes_say_what_to_do(void **state) {
 
 static void a_command_may_take_no_operand(void **state) {
   static const cli_option numbers[] = {{"seed", 0, CLI_NUMBER, AT(count), "N", NULL, "any"}, {0}};
-  const cli_command bare = {"synth", NULL, 0, numbers, "renders", "", sizeof(args), ignore};
+  const cli_command bare = {.name = "synth", .options = numbers, .summary = "renders", .details = "", .args_size = sizeof(args), .run = ignore};
   args a = {.count = 7};
   bool help;
   (void)state;
@@ -80,6 +82,25 @@ static void a_command_may_take_no_operand(void **state) {
   check_fails(E_CONFIG, "found 'x', but it takes options alone", cli_parse(&bare, 2, (char *[]){"synth", "x", NULL}, &a, &help));
   check_fails(E_CONFIG, "wanted a number of at least 0, found '-1'",
               cli_parse(&bare, 2, (char *[]){"synth", "--seed=-1", NULL}, &a, &help));
+}
+
+static void a_command_may_take_many_operands(void **state) {
+  static const cli_option reals[] = {{"tolerance", 0, CLI_REAL, AT(real), "X", NULL, "any"}, {0}};
+  const cli_command many = {.name = "predict", .operand = "IMAGE...", .operand_offset = AT(sets), .operands = true, .options = reals,
+                            .summary = "predicts", .details = "", .args_size = sizeof(args), .run = ignore};
+  args a = {0};
+  bool help;
+  (void)state;
+  check_ok(cli_parse(&many, 5, (char *[]){"predict", "x", "--tolerance", "2.5e-3", "y", NULL}, &a, &help));
+  assert_int_equal(a.sets.n, 2);
+  assert_string_equal(a.sets.at[1], "y");
+  assert_true(a.real == 2.5e-3);
+  cli_args_fini(&many, &a);
+  assert_null(a.sets.at);
+  check_fails(E_CONFIG, "IMAGE... is missing", cli_parse(&many, 1, (char *[]){"predict", NULL}, &a, &help));
+  check_fails(E_CONFIG, "--tolerance: wanted a number of at least 0, found 'nan'",
+              cli_parse(&many, 3, (char *[]){"predict", "x", "--tolerance=nan", NULL}, &a, &help));
+  cli_args_fini(&many, &a);
 }
 
 static void help_shows_every_option(void **state) {
@@ -101,6 +122,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(values_land_in_their_fields),
                                      cmocka_unit_test(mistakes_say_what_to_do),
                                      cmocka_unit_test(a_command_may_take_no_operand),
+                                     cmocka_unit_test(a_command_may_take_many_operands),
                                      cmocka_unit_test(help_shows_every_option)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,13 @@
-foreach(name cli noise pack fold metrics board)
+foreach(name cli pack fold metrics board)
   e2eft_test(tr_${name}_test LINK trainer)
 endforeach()
 e2eft_test(tr_schedule_test LINK trainer LABELS golden)
 # these run the program: $E2EFT
-foreach(name golden export invariance resume modes nonfinite badinput bf16 synth)
+foreach(name golden export invariance resume modes nonfinite badinput bf16 synth predict predict_golden)
   e2eft_test(tr_${name}_test LINK base PkgConfig::JANSSON TIMEOUT 600)
   add_dependencies(tr_${name}_test e2eft)
 endforeach()
+set_tests_properties(tr_predict_golden_test PROPERTIES LABELS "golden;notasan")
 # trainings that no golden file covers, beside the same steps in diffusers
 e2eft_peer_test(tr_peer)
 # TensorBoard itself reads what a run wrote

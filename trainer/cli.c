@@ -2,12 +2,13 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "configs/schema.h"
 
-enum { MAX_OPTIONS = 16, MAX_WORD = 48, HELP_ID = 1000 };
+enum { MAX_OPTIONS = 40, MAX_WORD = 48, HELP_ID = 1000 };
 
 const char *cli_nearest(const char *word, const char *const *names) {
   for (; *names; names++)
@@ -65,6 +66,12 @@ static int store(const cli_option *o, const char *value, void *args) {
   case CLI_FLAG: *(bool *)field = true; break;
   case CLI_TEXT: *(const char **)field = value ? value : o->implied; break;
   case CLI_LIST: TRY(append(field, value)); break;
+  case CLI_REAL: {
+    const double x = strtod(value, &end);
+    NEED(end != value && !*end && x >= 0 && isfinite(x), E_CONFIG, "--%s: wanted a number of at least 0, found '%s'", o->name, value);
+    *(double *)field = x;
+    break;
+  }
   case CLI_COUNT:
   case CLI_NUMBER: {
     const long long least = o->kind == CLI_COUNT;
@@ -115,6 +122,10 @@ static int take_operand(const cli_command *c, int argc, char **argv, void *args)
     goto out;
   }
   NEED(optind < argc, E_CONFIG, "%s: %s is missing; see 'e2eft %s --help'", c->name, c->operand, c->name);
+  if (c->operands) {
+    for (; optind < argc; optind++) TRY(append((cli_list *)((char *)args + c->operand_offset), argv[optind]));
+    goto out;
+  }
   NEED(optind + 1 == argc, E_CONFIG, "%s: one %s is wanted, found '%s' after '%s'", c->name, c->operand,
        argv[optind + 1], argv[optind]);
   *(const char **)((char *)args + c->operand_offset) = argv[optind];
@@ -150,6 +161,11 @@ out:
 }
 
 void cli_args_fini(const cli_command *c, void *args) {
+  if (c->operands) {
+    cli_list *l = (cli_list *)((char *)args + c->operand_offset);
+    free(l->at);
+    *l = (cli_list){0};
+  }
   for (const cli_option *o = c->options; o->name; o++) {
     cli_list *l = (cli_list *)((char *)args + o->offset);
     if (o->kind != CLI_LIST) continue;

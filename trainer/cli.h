@@ -10,9 +10,10 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-typedef enum { CLI_FLAG, CLI_TEXT, CLI_COUNT, CLI_NUMBER, CLI_LIST } cli_kind;
+typedef enum { CLI_FLAG, CLI_TEXT, CLI_COUNT, CLI_NUMBER, CLI_REAL, CLI_LIST } cli_kind;
 
-/* CLI_FLAG fills a bool, CLI_TEXT a const char *, CLI_COUNT an int64_t >= 1, CLI_NUMBER one >= 0, CLI_LIST a cli_list. */
+/* CLI_FLAG fills a bool, CLI_TEXT a const char *, CLI_COUNT an int64_t >= 1, CLI_NUMBER one >= 0, CLI_REAL
+ * a double >= 0, CLI_LIST a cli_list. */
 typedef struct cli_option {
   const char *name;    /* long name; NULL ends a table */
   char letter;         /* 0: none */
@@ -35,6 +36,7 @@ typedef struct cli_command {
   const char *details;          /* paragraphs below the options, "" when none */
   size_t args_size;
   int (*run)(const void *args, int argc, char **argv);
+  bool operands;                /* it takes one operand or more: its field is a cli_list */
 } cli_command;
 
 /* argv[0] is the command's name; argv is reordered, operands last. args [args_size], zeroed, is filled; *help: --help was given and nothing else counts.

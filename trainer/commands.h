@@ -8,6 +8,7 @@ extern "C" {
 extern const cli_command tr_train_command;
 extern const cli_command tr_inspect_command;
 extern const cli_command tr_synth_command;
+extern const cli_command tr_predict_command;
 extern const cli_command tr_eval_command;
 extern const cli_command tr_export_command;
 #ifdef __cplusplus

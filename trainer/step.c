@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "trainer/noise.h"
 #include "trainer/pack.h"
 
 struct tr_stepper {
@@ -152,6 +151,7 @@ out:
 
 /* Noise latents [B,C,h,w] f32. */
 static int make_noise(const tr_stepper *s, const micro *m, const tchc_tensor *latent, tchc_tensor **out) {
+  static const md_noise kinds[] = {[CF_ZEROS] = MD_ZEROS, [CF_GAUSSIAN] = MD_GAUSSIAN, [CF_PYRAMID] = MD_PYRAMID};
   int st = OK;
   const int64_t C = tchc_size(latent, 1), h = tchc_size(latent, 2), w = tchc_size(latent, 3);
   const int64_t all[] = {m->B, C, h, w}, group = s->o.group * C * h * w;
@@ -160,8 +160,8 @@ static int make_noise(const tr_stepper *s, const micro *m, const tchc_tensor *la
   if (s->o.noise == CF_ZEROS) return tchc_full(all, 4, 0, TCHC_F32, s->net->device, out);
   NEED((noise = malloc(sizeof *noise * (size_t)(group * m->n))) != NULL, E_NOMEM, "noise: %d groups", m->n);
   for (int i = 0; i < m->n; i++) {
-    const tr_noise_at at = {s->o.seed, m->groups[i]->step, m->groups[i]->g};
-    TRY(tr_noise_group(s->o.noise, at, s->o.group, (int)C, (int)h, (int)w, noise + i * group));
+    const md_noise_at at = {s->o.seed, m->groups[i]->step, m->groups[i]->g};
+    TRY(md_noise_group(kinds[s->o.noise], at, s->o.group, (int)C, (int)h, (int)w, noise + i * group));
   }
   TRY(tchc_from_host(noise, all, 4, TCHC_F32, s->net->device, out));
 out:

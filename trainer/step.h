@@ -10,6 +10,7 @@
 #define TRAINER_STEP_H
 #include "datasets/loader.h"
 #include "losses/loss.h"
+#include "models/noise.h"
 #include "trainer/network.h"
 #ifdef __cplusplus
 extern "C" {

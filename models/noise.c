@@ -1,4 +1,4 @@
-#include "trainer/noise.h"
+#include "models/noise.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,11 +11,11 @@ enum { LEVELS = 10, MAX_GROUP = 1 << 20 };
 static const double DISCOUNT = 0.9;
 
 /* Samples of a step have streams of their own, so that noise does not depend on what is computed together. */
-static rng_key sample_stream(tr_noise_at at, const char *name, int b) {
+static rng_key sample_stream(md_noise_at at, const char *name, int b) {
   return rng_stream(at.seed, name, (uint64_t)at.step, (uint64_t)at.g * MAX_GROUP + (uint64_t)b);
 }
 
-static void gaussian(tr_noise_at at, const char *name, int B, size_t n, float *out) {
+static void gaussian(md_noise_at at, const char *name, int B, size_t n, float *out) {
   for (int b = 0; b < B; b++) {
     const rng_key k = sample_stream(at, name, b);
     rng_normal_f32(&k, out + (size_t)b * n, n);
@@ -59,7 +59,7 @@ static void divide_by_deviation(float *x, size_t n) {
   for (size_t i = 0; i < n; i++) x[i] = (float)(x[i] * scale);
 }
 
-static int pyramid(tr_noise_at at, int B, int C, int H, int W, float *out) {
+static int pyramid(md_noise_at at, int B, int C, int H, int W, float *out) {
   int st = OK, h = H, w = W;
   const size_t n = (size_t)C * (size_t)H * (size_t)W;
   const rng_key shrink = rng_stream(at.seed, "pyramid", (uint64_t)at.step, (uint64_t)at.g);
@@ -84,14 +84,13 @@ out:
   return st;
 }
 
-int tr_noise_group(cf_noise kind, tr_noise_at at, int B, int C, int H, int W, float *out) {
+int md_noise_group(md_noise kind, md_noise_at at, int B, int C, int H, int W, float *out) {
   const size_t n = (size_t)C * (size_t)H * (size_t)W;
 
   switch (kind) {
-  case CF_ZEROS: memset(out, 0, sizeof *out * n * (size_t)B); return OK;
-  case CF_GAUSSIAN: gaussian(at, "noise", B, n, out); return OK;
-  case CF_PYRAMID: return pyramid(at, B, C, H, W, out);
-  case CF_NONE: break;
+  case MD_ZEROS: memset(out, 0, sizeof *out * n * (size_t)B); return OK;
+  case MD_GAUSSIAN: gaussian(at, "noise", B, n, out); return OK;
+  case MD_PYRAMID: return pyramid(at, B, C, H, W, out);
   }
-  return err_set(E_FAIL, __FILE__, __LINE__, "noise: none was asked for");
+  return err_set(E_FAIL, __FILE__, __LINE__, "noise: no kind %d", (int)kind);
 }

@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "tests/support/check.h"
-#include "trainer/noise.h"
+#include "models/noise.h"
 
 enum { B = 2, C = 4, H = 30, W = 40, N = B * C * H * W };
 
@@ -30,7 +30,7 @@ static double neighbours(const float *x) {
 static void gaussian_is_white(void **state) {
   static float x[N];
   (void)state;
-  check_ok(tr_noise_group(CF_GAUSSIAN, (tr_noise_at){7, 1, 0}, B, C, H, W, x));
+  check_ok(md_noise_group(MD_GAUSSIAN, (md_noise_at){7, 1, 0}, B, C, H, W, x));
   assert_true(fabs(mean(x, N)) < 0.05);
   assert_true(fabs(deviation(x, N) - 1) < 0.03);
   assert_true(fabs(neighbours(x)) < 0.05);
@@ -40,7 +40,7 @@ static void pyramid_is_normalised_and_smooth(void **state) {
   static float x[N];
   (void)state;
   for (int g = 0; g < 5; g++) {
-    check_ok(tr_noise_group(CF_PYRAMID, (tr_noise_at){7, 3, g}, B, C, H, W, x));
+    check_ok(md_noise_group(MD_PYRAMID, (md_noise_at){7, 3, g}, B, C, H, W, x));
     assert_true(fabs(deviation(x, N) - 1) < 1e-5);
     assert_true(neighbours(x) > 0.1);
   }
@@ -48,14 +48,14 @@ static void pyramid_is_normalised_and_smooth(void **state) {
 
 static void draws_follow_seed_step_and_group(void **state) {
   static float x[N], y[N];
-  const tr_noise_at base = {7, 3, 1}, others[] = {{8, 3, 1}, {7, 4, 1}, {7, 3, 2}};
+  const md_noise_at base = {7, 3, 1}, others[] = {{8, 3, 1}, {7, 4, 1}, {7, 3, 2}};
   (void)state;
-  for (int kind = CF_GAUSSIAN; kind <= CF_PYRAMID; kind++) {
-    check_ok(tr_noise_group((cf_noise)kind, base, B, C, H, W, x));
-    check_ok(tr_noise_group((cf_noise)kind, base, B, C, H, W, y));
+  for (int kind = MD_GAUSSIAN; kind <= MD_PYRAMID; kind++) {
+    check_ok(md_noise_group((md_noise)kind, base, B, C, H, W, x));
+    check_ok(md_noise_group((md_noise)kind, base, B, C, H, W, y));
     assert_memory_equal(x, y, sizeof x);
     for (int i = 0; i < 3; i++) {
-      check_ok(tr_noise_group((cf_noise)kind, others[i], B, C, H, W, y));
+      check_ok(md_noise_group((md_noise)kind, others[i], B, C, H, W, y));
       assert_true(fabs(x[0] - y[0]) > 1e-6 && fabs(x[N - 1] - y[N - 1]) > 1e-6);
     }
   }
@@ -68,14 +68,14 @@ static void odd_sizes_work(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
     const int h = sizes[i][0], w = sizes[i][1];
-    check_ok(tr_noise_group(CF_PYRAMID, (tr_noise_at){1, 1, 0}, B, C, h, w, x));
+    check_ok(md_noise_group(MD_PYRAMID, (md_noise_at){1, 1, 0}, B, C, h, w, x));
     for (int j = 0; j < B * C * h * w; j++) assert_true(isfinite(x[j]));
   }
-  check_ok(tr_noise_group(CF_PYRAMID, (tr_noise_at){1, 1, 0}, 1, 1, 1, 1, x));
+  check_ok(md_noise_group(MD_PYRAMID, (md_noise_at){1, 1, 0}, 1, 1, 1, 1, x));
   assert_true(isfinite(x[0]));
-  check_ok(tr_noise_group(CF_ZEROS, (tr_noise_at){1, 1, 0}, B, C, 2, 3, x));
+  check_ok(md_noise_group(MD_ZEROS, (md_noise_at){1, 1, 0}, B, C, 2, 3, x));
   for (int j = 0; j < B * C * 6; j++) assert_true(x[j] == 0);
-  check_fails(E_FAIL, "noise", tr_noise_group(CF_NONE, (tr_noise_at){1, 1, 0}, B, C, 2, 3, x));
+  check_fails(E_FAIL, "noise", md_noise_group((md_noise)3, (md_noise_at){1, 1, 0}, B, C, 2, 3, x));
 }
 
 int main(void) {
