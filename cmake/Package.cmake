@@ -2,6 +2,7 @@
 # on a machine that has torch and no package manager.
 #   bin/e2eft            finds torch and starts the program
 #   libexec/e2eft        the program; its small libraries are in lib/, libtorch is not
+#   lib/libe2eft_kernels.so, libtchc_cuda.so    opened where there is a GPU
 #   configs/             the presets
 set_target_properties(e2eft PROPERTIES INSTALL_RPATH "$ORIGIN/../lib")
 # The old kind of rpath, which holds for the libraries' own libraries too (HDF5 wants curl, and curl much else).
@@ -12,7 +13,8 @@ set(_outside "^ld-linux" "^lib(c|m|dl|rt|pthread|resolv|util)\\.so" "^libgcc_s" 
 install(TARGETS e2eft RUNTIME_DEPENDENCY_SET e2eft_libraries RUNTIME DESTINATION libexec)
 install(RUNTIME_DEPENDENCY_SET e2eft_libraries PRE_EXCLUDE_REGEXES ${_outside} LIBRARY DESTINATION lib)
 install(PROGRAMS cmake/e2eft-wrapper.sh DESTINATION bin RENAME e2eft)
-install(DIRECTORY configs/ DESTINATION configs FILES_MATCHING PATTERN "*.yaml" PATTERN "quickstart.yaml" EXCLUDE)
+install(DIRECTORY configs/ DESTINATION configs FILES_MATCHING PATTERN "*.yaml" PATTERN "*.json"
+                                              PATTERN "quickstart.yaml" EXCLUDE)
 install(FILES README.md LICENSE DESTINATION .)
 
 set(CPACK_GENERATOR TGZ)

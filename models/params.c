@@ -248,17 +248,28 @@ static bool is_norm_scale(const md_param *m) {
   return m->ndim == 1 && n >= k && strcmp(m->name + n - k, ".weight") == 0;
 }
 
+/* In stretches with streams of their own, so that a billion numbers take seconds and any number of threads draws the same. */
+static void draw_normal(uint64_t seed, const char *name, int64_t n, float std, float *out) {
+  const int64_t stretch = 1 << 16, stretches = (n + stretch - 1) / stretch;
+#pragma omp parallel for schedule(static)
+  for (int64_t s = 0; s < stretches; s++) {
+    const rng_key key = rng_stream(seed, name, (uint64_t)s, 0);
+    const int64_t first = s * stretch, count = n - first < stretch ? n - first : stretch;
+    rng_normal_f32(&key, out + first, (size_t)count);
+    for (int64_t j = first; j < first + count; j++) out[j] *= std;
+  }
+}
+
 int md_params_randomise(md_params *p, uint64_t seed) {
   int st = OK;
   float *values = NULL;
 
   for (int i = 0; i < p->n; i++) {
     const md_param *m = &p->items[i];
-    const rng_key key = rng_stream(seed, m->name, 0, 0);
     const float std = m->ndim > 1 ? (float)(1 / sqrt((double)m->numel / (double)m->shape[0])) : 0;
     NEED((values = malloc((size_t)m->numel * sizeof *values)) != NULL, E_NOMEM, "%s: %s", p->what, m->name);
-    rng_normal_f32(&key, values, (size_t)m->numel);
-    for (int64_t j = 0; j < m->numel; j++) values[j] = is_norm_scale(m) ? 1 : values[j] * std;
+    draw_normal(seed, m->name, m->numel, std, values);
+    for (int64_t j = 0; is_norm_scale(m) && j < m->numel; j++) values[j] = 1;
     TRY(md_params_put(p, i, values));
     free(values);
     values = NULL;

@@ -14,7 +14,7 @@ fail() {
 "$cmake" --install "$build" --prefix "$tmp/first" >"$tmp/log" || { cat "$tmp/log" && exit 1; }
 mv "$tmp/first" "$tmp/moved to here" # no path of the installation is baked in
 cd "$tmp/moved to here" || exit 1
-for f in bin/e2eft libexec/e2eft configs/paper.yaml configs/depth_sd2.yaml README.md LICENSE; do [ -e $f ] || fail "$f is not installed"; done
+for f in bin/e2eft libexec/e2eft configs/paper.yaml configs/depth_sd2.yaml configs/bench.yaml configs/models/sd2/unet/config.json README.md LICENSE; do [ -e $f ] || fail "$f is not installed"; done
 [ ! -e configs/quickstart.yaml ] || fail "configs/quickstart.yaml needs the tests' data"
 [ -z "$(find . -name 'libtorch*' -o -name 'libc10*' -o -name 'libcuda*' -o -name 'libcupti*' -o -name 'libc.so*')" ] || fail "a library of the machine or of torch is installed"
 

@@ -4,32 +4,44 @@
 
 /* Sum over blocks; with recomputation a block keeps its input, and one block at a time all it needs. */
 typedef struct tally {
-  bool recompute;
-  int64_t kept, largest;
+  tr_footprint_way way;
+  int64_t kept, largest; /* largest: inside one block */
+  int64_t widest;        /* of single activations */
 } tally;
 
 static void add_block(tally *t, int64_t input, int64_t inside) {
-  t->kept += t->recompute ? input : inside;
+  t->kept += t->way.recompute ? input : inside;
   if (inside > t->largest) t->largest = inside;
 }
 
-static int64_t total(const tally *t) { return t->kept + (t->recompute ? t->largest : 0); }
+static void see(tally *t, int64_t numbers) {
+  if (numbers > t->widest) t->widest = numbers;
+}
 
-/* norm, SiLU and convolution, twice: each keeps its input; a frozen convolution needs only its weights. */
+static tr_footprint total(const tally *t) {
+  return (tr_footprint){t->kept + (t->way.recompute ? t->largest : 0), t->widest};
+}
+
+/* norm, SiLU and convolution, twice: each keeps its input; a frozen convolution needs only its weights. Fused, a norm
+ * with its SiLU keeps one tensor: the sum before it, which is what came out of the block or convolution before. */
 static void add_resnet(tally *t, int64_t in, int64_t out, int64_t area, bool frozen) {
-  add_block(t, in * area, (frozen ? 2 : 3) * (in + out) * area);
+  const int64_t plain = (frozen ? 2 : 3) * (in + out), fused = frozen ? 2 * out : in + 3 * out;
+
+  see(t, (in > out ? in : out) * area);
+  add_block(t, in * area, (t->way.fused ? fused : plain) * area);
 }
 
 /* norm and projections, three layer norms, self and cross attention (q, k, v, output), the gated feed-forward of
- * 8c and 4c. Attention itself keeps one number a query. */
+ * 8c and 4c. Attention itself keeps one number a query. Fused, the three sums are kept and the gate is made again. */
 static void add_transformer(tally *t, int64_t c, int64_t area, int layers) {
-  add_block(t, c * area, (3 + (int64_t)layers * 32) * c * area);
+  see(t, 8 * c * area);
+  add_block(t, c * area, (3 + (int64_t)layers * (t->way.fused ? 20 : 32)) * c * area);
 }
 
 static int64_t halved(int64_t n) { return (n + 1) / 2; }
 
-int64_t tr_footprint_unet(const md_unet_config *c, int h, int w, bool recompute) {
-  tally t = {.recompute = recompute};
+tr_footprint tr_footprint_unet(const md_unet_config *c, int h, int w, tr_footprint_way way) {
+  tally t = {.way = way, .kept = 2 * (int64_t)c->block_out_channels[0] * h * w}; /* around conv_in and conv_out */
   int64_t hs[MD_MAX_BLOCKS], ws[MD_MAX_BLOCKS], before = c->block_out_channels[0];
   const int last = c->blocks - 1;
 
@@ -41,6 +53,7 @@ int64_t tr_footprint_unet(const md_unet_config *c, int h, int w, bool recompute)
       add_resnet(&t, before, out, hs[i] * ws[i], false);
       if (c->down_attention[i]) add_transformer(&t, out, hs[i] * ws[i], c->transformer_layers[i]);
     }
+    if (i < last) t.kept += out * halved(hs[i]) * halved(ws[i]); /* the downsampler's */
   }
   if (c->mid_block != MD_MID_NONE) add_resnet(&t, before, before, hs[last] * ws[last], false);
   if (c->mid_block == MD_MID_CROSS_ATTN) add_resnet(&t, before, before, hs[last] * ws[last], false);
@@ -52,21 +65,23 @@ int64_t tr_footprint_unet(const md_unet_config *c, int h, int w, bool recompute)
       add_resnet(&t, before + out, out, hs[i] * ws[i], false);
       if (c->up_attention[last - i]) add_transformer(&t, out, hs[i] * ws[i], c->transformer_layers[i]);
     }
+    if (i) t.kept += out * hs[i - 1] * ws[i - 1]; /* the upsampler's */
   }
   return total(&t);
 }
 
-int64_t tr_footprint_decoder(const md_vae_config *c, int h, int w, bool recompute) {
-  tally t = {.recompute = recompute};
+tr_footprint tr_footprint_decoder(const md_vae_config *c, int h, int w, tr_footprint_way way) {
+  tally t = {.way = way};
   int64_t area = (int64_t)h * w, before = c->block_out_channels[c->blocks - 1];
 
   add_resnet(&t, before, before, 2 * area, true);
   /* one head as wide as the block: its scores are kept */
-  if (c->mid_attention) add_block(&t, before * area, 8 * before * area + area * area);
+  if (c->mid_attention) add_block(&t, before * area, (way.fused ? 4 : 8) * before * area + area * area);
   for (int i = c->blocks - 1; i >= 0; i--) {
     const int64_t out = c->block_out_channels[i];
     for (int j = 0; j <= c->layers_per_block; j++, before = out) add_resnet(&t, before, out, area, true);
     if (i) area *= 4;
+    if (i && way.fused) t.kept += out * area; /* what upsampling makes is what the next norm keeps */
   }
   return total(&t);
 }

@@ -6,10 +6,17 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-/* Numbers kept for backward by one sample: a U-Net on h x w latents, a frozen decoder that makes H x W images.
- * Counted a block at a time (inputs of norms, activations, convolutions and linears), so an estimate. */
-int64_t tr_footprint_unet(const md_unet_config *c, int h, int w, bool recompute);
-int64_t tr_footprint_decoder(const md_vae_config *c, int h, int w, bool recompute);
+typedef struct tr_footprint_way {
+  bool recompute; /* blocks run again in backward */
+  bool fused;     /* run.kernels */
+} tr_footprint_way;
+
+/* Numbers (of the network's type) of one sample: kept for backward, and the largest single activation, of which one or two
+ * come and go besides. */
+typedef struct tr_footprint { int64_t kept, widest; } tr_footprint;
+/* A U-Net on h x w latents; a frozen decoder of h x w latents. Counted a block at a time. */
+tr_footprint tr_footprint_unet(const md_unet_config *c, int h, int w, tr_footprint_way way);
+tr_footprint tr_footprint_decoder(const md_vae_config *c, int h, int w, tr_footprint_way way);
 /* Bytes of memory of this machine; 0 when it cannot be asked. */
 int64_t tr_footprint_host_bytes(void);
 #ifdef __cplusplus

@@ -104,7 +104,6 @@ static int load_vae(const cf_config *c, tr_network *net) {
   else TRY(md_vae_load(&net->vae_config, dir, net->vae_params));
   if (net->fused) TRY(fuse_vae(net));
   else TRY(md_vae_create(&net->vae_config, net->vae_params, &net->vae));
-  md_vae_set_recompute(net->vae, c->optim.recompute);
 out:
   return st;
 }
@@ -133,7 +132,6 @@ static int load_unet(const cf_config *c, tr_network *net) {
     TRY(md_unet_create_fused(&net->unet_config, tr_network_active(net),
                              &(md_fusion){net->kernels, net->masters, net->grads}, &net->unet));
   else TRY(md_unet_create(&net->unet_config, tr_network_active(net), &net->unet));
-  md_unet_set_recompute(net->unet, c->optim.recompute);
 out:
   return st;
 }
@@ -173,6 +171,11 @@ out:
   md_params_destroy(&unet);
   md_params_destroy(&vae);
   return st;
+}
+
+void tr_network_recompute(tr_network *net, bool unet, bool decoder) {
+  md_unet_set_recompute(net->unet, unet);
+  md_vae_set_recompute(net->vae, decoder);
 }
 
 void tr_network_fini(tr_network *net) {

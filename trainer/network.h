@@ -43,6 +43,8 @@ int tr_network_load(const cf_config *c, const tr_device *d, tr_network *net);
 /* Declares and checks the weights' names and shapes without reading them; numel of U-Net and VAE. Errors: E_CKPT. */
 int tr_network_check(const cf_config *c, const tr_network *net, int64_t *unet_numel, int64_t *vae_numel);
 void tr_network_fini(tr_network *net);
+/* Which networks run their blocks again in backward; after tr_network_load. */
+void tr_network_recompute(tr_network *net, bool unet, bool decoder);
 
 /* The parameters that the U-Net computes with. */
 md_params *tr_network_active(const tr_network *net);

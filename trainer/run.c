@@ -92,7 +92,10 @@ static int load_model(run *r) {
 
   TRY(tr_bind_loss(r->c, &loss));
   TRY(tr_device_open(r->c, &r->device));
+  tr_plan_fit(r->c, &r->net, r->device.at.type, r->device.fused, tr_device_room(r->c, &r->device), &r->plan);
+  if (!r->plan.fits) log_warn("%s: no micro-batch was found that surely fits its memory", r->device.name);
   TRY(tr_network_load(r->c, &r->device, &r->net));
+  tr_network_recompute(&r->net, r->plan.recompute_unet, r->plan.recompute_decoder);
   step_options(r, loss, &so);
   TRY(tr_stepper_create(&so, &r->net, &r->stepper));
   TRY(tr_optimizer_create(r->c, &r->net, &r->optimizer));
@@ -451,6 +454,8 @@ int tr_run_dry(const cf_config *c, FILE *f) {
   TRY(tr_data_check_sizes(c, &r.data, md_vae_factor(&r.net.vae_config), largest));
   for (int i = 0; i < r.data.n; i++) TRY(decode_one(c, &r.data, i));
   TRY(tr_plan_make(c, &r.net, &r.data, largest, &r.plan));
+  TRY(tr_device_open(c, &r.device));
+  tr_plan_fit(c, &r.net, r.device.at.type, r.device.fused, tr_device_room(c, &r.device), &r.plan);
   TRY(cf_print(c, f));
   tr_plan_print(&r.plan, c, &r.net, &r.data, f);
 out:

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "tchc/stream.h"
 #include "trainer/pack.h"
 
 struct tr_stepper {
@@ -18,6 +19,8 @@ struct tr_stepper {
   tchc_tensor *sums;     /* [groups*group] f32 on the device: errors summed over each sample's valid pixels */
   float *sums_host;      /* [groups*group] */
   float *weights;        /* [groups*group] scratch */
+  tchc_stream *copies;   /* for uploads beside the computation */
+  tchc_event *ready, *uploaded;
 };
 
 /* A micro-batch: n groups of one shape, B = n * group samples of H x W. */
@@ -25,7 +28,7 @@ typedef struct micro {
   ds_group **groups;
   int n, B, H, W;
   int first;             /* place of its first sample in sums */
-  const tchc_tensor *target, *mask, *weight;
+  tchc_tensor *target, *mask, *weight;
 } micro;
 
 int tr_stepper_create(const tr_step_opts *o, tr_network *net, tr_stepper **out) {
@@ -46,6 +49,9 @@ int tr_stepper_create(const tr_step_opts *o, tr_network *net, tr_stepper **out) 
   NEED(s->losses.group && s->losses.empty && s->losses.dropped && s->done && s->picked && s->chosen && s->place &&
            s->sums_host && s->weights, E_NOMEM, "stepper: %zu groups", n);
   TRY(tchc_full((int64_t[]){(int64_t)samples}, 1, 0, TCHC_F32, net->device, &s->sums));
+  TRY(tchc_stream_open(net->device, false, &s->copies));
+  TRY(tchc_event_open(net->device, false, &s->ready));
+  TRY(tchc_event_open(net->device, false, &s->uploaded));
   *out = s;
   s = NULL;
 out:
@@ -58,6 +64,9 @@ void tr_stepper_destroy(tr_stepper **sp) {
 
   if (!s) return;
   tchc_free(&s->sums);
+  tchc_stream_close(&s->copies);
+  tchc_event_close(&s->ready);
+  tchc_event_close(&s->uploaded);
   free(s->losses.group);
   free(s->losses.empty);
   free(s->losses.dropped);
@@ -78,27 +87,28 @@ static void *plane_metric(const ds_group *g) { return g->metric; }
 static void *plane_normals(const ds_group *g) { return g->normals; }
 static void *plane_mask(const ds_group *g) { return g->mask; }
 
-/* One plane of all groups of the micro-batch as [B,C,H,W] on the device. */
-static int stack(const tr_stepper *s, const micro *m, void *(*plane)(const ds_group *), int C, tchc_dtype dt,
-                 tchc_tensor **out) {
-  int st = OK;
-  const int64_t all[] = {m->B, C, m->H, m->W}, one[] = {s->o.group, C, m->H, m->W};
-  tchc_scope *scope = NULL;
-  tchc_tensor *t = NULL;
+/* Room on the device for one plane of the micro-batch, [B,C,H,W]. */
+static int make_room(const tr_stepper *s, const micro *m, int C, tchc_dtype dt, tchc_tensor **out) {
+  return tchc_empty((int64_t[]){m->B, C, m->H, m->W}, 4, dt, s->net->device, TCHC_CONTIGUOUS, out);
+}
 
-  TRY(tchc_scope_open(&scope));
-  TRY(tchc_empty(all, 4, dt, s->net->device, TCHC_CONTIGUOUS, &t));
+/* One plane of all groups into it. */
+static int fill(const tr_stepper *s, const micro *m, void *(*plane)(const ds_group *), tchc_tensor *t) {
+  int st = OK;
+  const int64_t one[] = {s->o.group, tchc_size(t, 1), m->H, m->W};
+  tchc_tensor *from = NULL, *to = NULL;
+
   for (int i = 0; i < m->n; i++) {
-    tchc_tensor *from = NULL, *to = NULL;
     NEED(plane(m->groups[i]) != NULL, E_FAIL, "%s: a plane that the loss needs was not decoded", m->groups[i]->id[0]);
-    TRY(tchc_from_blob(plane(m->groups[i]), one, 4, dt, NULL, NULL, &from));
+    TRY(tchc_from_blob(plane(m->groups[i]), one, 4, tchc_type(t), NULL, NULL, &from));
     TRY(tchc_narrow(t, 0, (int64_t)i * s->o.group, s->o.group, &to));
     TRY(tchc_copy(to, from, true));
+    tchc_free(&from);
+    tchc_free(&to);
   }
-  tchc_promote(t);
-  *out = t;
 out:
-  tchc_scope_close(&scope);
+  tchc_free(&from);
+  tchc_free(&to);
   return st;
 }
 
@@ -117,16 +127,40 @@ out:
   return st;
 }
 
-static int upload_truth(tr_stepper *s, micro *m) {
+/* The truth is needed after the U-Net and goes up beside it, on a stream of its own. Its room comes first: it may be memory
+ * that earlier work on the main stream still reads. */
+static int expect_truth(tr_stepper *s, micro *m) {
   int st = OK;
   const bool depth = s->o.loss->task == LS_DEPTH;
-  tchc_tensor *target = NULL, *mask = NULL;
 
-  TRY(stack(s, m, depth ? plane_metric : plane_normals, depth ? 1 : 3, TCHC_F32, &target));
-  TRY(stack(s, m, plane_mask, 1, TCHC_U8, &mask));
+  TRY(make_room(s, m, depth ? 1 : 3, TCHC_F32, &m->target));
+  TRY(make_room(s, m, 1, TCHC_U8, &m->mask));
+  TRY(tchc_event_record(s->ready));
+out:
+  return st;
+}
+
+static int copy_truth(tr_stepper *s, micro *m) {
+  int st = OK;
+
+  TRY(tchc_event_wait(s->ready));
+  TRY(fill(s, m, s->o.loss->task == LS_DEPTH ? plane_metric : plane_normals, m->target));
+  TRY(fill(s, m, plane_mask, m->mask));
   TRY(upload_weights(s, m));
-  m->target = target;
-  m->mask = mask;
+  TRY(tchc_event_record(s->uploaded));
+out:
+  return st;
+}
+
+static int upload_truth(tr_stepper *s, micro *m) {
+  int st = OK, left;
+
+  TRY(tchc_stream_enter(s->copies));
+  st = copy_truth(s, m);
+  left = tchc_stream_leave(s->copies);
+  TRY(st);
+  TRY(left);
+  TRY(tchc_event_wait(s->uploaded));
 out:
   return st;
 }
@@ -139,13 +173,26 @@ static int encode(const tr_stepper *s, const micro *m, tchc_tensor **latent) {
   tchc_tensor *rgb = NULL, *input = NULL, *l = NULL;
 
   TRY(tchc_scope_open(&scope));
-  TRY(stack(s, m, plane_rgb, 3, TCHC_F32, &rgb));
+  TRY(make_room(s, m, 3, TCHC_F32, &rgb));
+  TRY(fill(s, m, plane_rgb, rgb));
   TRY(tchc_to_type(rgb, s->net->dtype, &input));
   TRY(md_vae_latent(s->net->vae, input, &l));
   tchc_promote(l);
   *latent = l;
 out:
   tchc_scope_close(&scope);
+  return st;
+}
+
+/* Random ones of the right shape, where only time counts. */
+static int make_up_latents(const tr_stepper *s, const micro *m, tchc_tensor **latent) {
+  int st = OK;
+  const int f = md_vae_factor(&s->net->vae_config);
+  tchc_tensor *wide = NULL;
+
+  TRY(tchc_randn((int64_t[]){m->B, s->net->vae_config.latent_channels, m->H / f, m->W / f}, 4, TCHC_F32, s->net->device, &wide));
+  TRY(tchc_to_type(wide, s->net->dtype, latent));
+out:
   return st;
 }
 
@@ -174,7 +221,7 @@ static int make_input(const tr_stepper *s, const micro *m, tchc_tensor **sample,
   int st = OK;
   tchc_tensor *latent = NULL, *x = NULL;
 
-  TRY(encode(s, m, &latent));
+  TRY((s->o.made_up_latents ? make_up_latents : encode)(s, m, &latent));
   *noise = NULL;
   if (s->o.noise == CF_NONE) {
     *sample = latent;
@@ -194,6 +241,7 @@ static int predict(const tr_stepper *s, const micro *m, tchc_tensor **z) {
   tchc_tensor *sample = NULL, *noise = NULL, *t = NULL, *out = NULL, *out32 = NULL, *x0 = NULL;
 
   TRY(make_input(s, m, &sample, &noise));
+  TRY(tr_timer_mark(s->o.timer, TR_UNET));
   TRY(tchc_full((int64_t[]){1}, 1, s->o.timestep, TCHC_I64, net->device, &t));
   TRY(md_unet_forward(net->unet, sample, t, net->text, NULL, &out));
   TRY(tchc_to_type(out, TCHC_F32, &out32));
@@ -211,6 +259,7 @@ static int decode_part(tr_stepper *s, const micro *m, const tchc_tensor *z, int 
   tchc_tensor *total = NULL, *sums = NULL, *place = NULL;
 
   TRY(tchc_scope_open(&scope));
+  TRY(tr_timer_mark(s->o.timer, TR_DECODER));
   TRY(tchc_narrow(z, 0, at, n, &part));
   TRY(tchc_to_type(part, s->net->dtype, &input));
   TRY(md_vae_decode(s->net->vae, input, NULL, &image));
@@ -220,7 +269,9 @@ static int decode_part(tr_stepper *s, const micro *m, const tchc_tensor *z, int 
   const ls_batch batch = {
       .decoded = image, .target = target, .mask = mask, .weight = weight, .reference = s->o.reference_loss,
       .cuda = s->net->device.type == TCHC_CUDA ? s->net->kernels : NULL};
+  TRY(tr_timer_mark(s->o.timer, TR_LOSS));
   TRY(s->o.loss->apply(&batch, &total, &sums));
+  TRY(tr_timer_mark(s->o.timer, TR_DECODER_BACK));
   TRY(tchc_backward(total, NULL));
   TRY(tchc_narrow(s->sums, 0, m->first + at, n, &place));
   TRY(tchc_copy(place, sums, false));
@@ -276,12 +327,15 @@ static int run_micro(tr_stepper *s, micro *m, bool *again) {
 
   *again = false;
   TRY(tchc_scope_open(&scope));
-  TRY(upload_truth(s, m));
+  TRY(tr_timer_mark(s->o.timer, TR_INPUT));
+  TRY(expect_truth(s, m));
   TRY(predict(s, m, &z));
+  TRY(upload_truth(s, m));
   TRY(tchc_leaf(z, &leaf));
   TRY(decode(s, m, leaf));
   if (s->o.drop_nan_groups) TRY(find_nan(s, m, again));
   if (*again) goto out;
+  TRY(tr_timer_mark(s->o.timer, TR_UNET_BACK));
   TRY(tchc_grad(leaf, &grad));
   TRY(tchc_backward(z, grad));
   TRY(tr_network_collect_grads(s->net));
@@ -313,6 +367,7 @@ out:
 static int begin(tr_stepper *s, ds_group *const *groups) {
   int st = OK;
 
+  TRY(tr_timer_mark(s->o.timer, TR_INPUT));
   TRY(tr_network_zero_grads(s->net));
   TRY(tchc_zero_(s->sums));
   for (int g = 0; g < s->o.groups; g++) {

@@ -12,6 +12,7 @@
 #include "losses/loss.h"
 #include "models/noise.h"
 #include "trainer/network.h"
+#include "trainer/timer.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -27,6 +28,8 @@ typedef struct tr_step_opts {
   bool reference_loss;   /* objective.reference */
   bool drop_nan_groups;  /* optim.nonfinite: reference: a group whose loss is NaN counts as 0 without a gradient.
                           * Reads losses back before each U-Net backward, which no other mode does. */
+  bool made_up_latents;  /* from torch's generator, instead of the groups' images: for measuring */
+  tr_timer *timer;       /* learns the phases; NULL: nobody asks */
 } tr_step_opts;
 
 typedef struct tr_losses {
