@@ -7,7 +7,7 @@
 /* The sanitizers' start-up comes after the decision is made and does not bear it. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus) &&                      \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define BASE_CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
+#define BASE_CLONES __attribute__((target_clones("avx2", "default")))
 #else
 #define BASE_CLONES
 #endif
