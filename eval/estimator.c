@@ -65,10 +65,21 @@ out:
 
 /* ---- loading ---- */
 
-static int load_unet(const char *dir, tchc_dtype dtype, ev_estimator *e) {
+/* The f32 parameters beside p that a fused network reads its norms from: p itself, or a copy. */
+static int widen(const md_params *p, tchc_dtype dtype, md_params **copy, md_fusion *f) {
+  int st = OK;
+
+  if (dtype != TCHC_F32) TRY(md_params_clone(p, TCHC_F32, copy));
+  f->wide = *copy ? *copy : p;
+out:
+  return st;
+}
+
+static int load_unet(const char *dir, tchc_dtype dtype, const kn_cuda *kernels, ev_estimator *e) {
   int st = OK;
   char path[IO_PATH_MAX];
   md_unet_config c;
+  md_fusion f = {.kernels = kernels};
   const int latent = e->vae_config.latent_channels;
 
   TRY(io_path(path, "%s/unet", dir));
@@ -82,25 +93,31 @@ static int load_unet(const char *dir, tchc_dtype dtype, ev_estimator *e) {
        (long long)tchc_size(e->text, 2), c.cross_attention_dim);
   TRY(md_params_create("unet", &e->unet_params));
   TRY(md_unet_declare(&c, e->unet_params));
+  if (kernels) md_params_channels_last(e->unet_params);
   TRY(md_params_allocate(e->unet_params, dtype, e->device));
   TRY(md_unet_load(&c, path, false, e->unet_params));
-  TRY(md_unet_create(&c, e->unet_params, &e->unet));
+  if (kernels) TRY(widen(e->unet_params, dtype, &e->unet_wide, &f));
+  TRY(kernels ? md_unet_create_fused(&c, e->unet_params, &f, &e->unet) : md_unet_create(&c, e->unet_params, &e->unet));
 out:
   return st;
 }
 
-static int load_vae(const char *dir, tchc_dtype dtype, ev_estimator *e) {
+static int load_vae(const char *dir, tchc_dtype dtype, const kn_cuda *kernels, ev_estimator *e) {
   int st = OK;
   char path[IO_PATH_MAX];
+  md_fusion f = {.kernels = kernels};
 
   TRY(io_path(path, "%s/vae", dir));
   TRY(md_vae_config_read(path, &e->vae_config));
   NEED(e->vae_config.out_channels == 3, E_CKPT, "%s: out_channels is %d, wanted 3", path, e->vae_config.out_channels);
   TRY(md_params_create("vae", &e->vae_params));
   TRY(md_vae_declare(&e->vae_config, e->vae_params));
+  if (kernels) md_params_channels_last(e->vae_params);
   TRY(md_params_allocate(e->vae_params, dtype, e->device));
   TRY(md_vae_load(&e->vae_config, path, e->vae_params));
-  TRY(md_vae_create(&e->vae_config, e->vae_params, &e->vae));
+  if (kernels) TRY(widen(e->vae_params, dtype, &e->vae_wide, &f));
+  TRY(kernels ? md_vae_create_fused(&e->vae_config, e->vae_params, &f, &e->vae)
+              : md_vae_create(&e->vae_config, e->vae_params, &e->vae));
 out:
   return st;
 }
@@ -120,7 +137,7 @@ out:
   return st;
 }
 
-int ev_estimator_load(const char *dir, tchc_device d, tchc_dtype dtype, ev_estimator *e) {
+int ev_estimator_load(const char *dir, tchc_device d, tchc_dtype dtype, const kn_cuda *kernels, ev_estimator *e) {
   int st = OK;
   char path[IO_PATH_MAX];
 
@@ -134,9 +151,9 @@ int ev_estimator_load(const char *dir, tchc_device d, tchc_dtype dtype, ev_estim
   TRY(read_stamp(dir, e));
   TRY(io_path(path, "%s/scheduler", dir));
   TRY(md_schedule_read(path, &e->schedule));
-  TRY(load_vae(dir, dtype, e));
+  TRY(load_vae(dir, dtype, kernels, e));
   TRY(load_text(dir, dtype, e));
-  TRY(load_unet(dir, dtype, e));
+  TRY(load_unet(dir, dtype, kernels, e));
 out:
   return st;
 }
@@ -145,6 +162,8 @@ void ev_estimator_fini(ev_estimator *e) {
   if (e->unet_params) md_unet_destroy(&e->unet);
   if (e->vae_params) md_vae_destroy(&e->vae);
   if (e->vae_params) tchc_free(&e->text);
+  md_params_destroy(&e->unet_wide);
+  md_params_destroy(&e->vae_wide);
   md_params_destroy(&e->unet_params);
   md_params_destroy(&e->vae_params);
 }

@@ -28,12 +28,14 @@ typedef struct ev_estimator {
   bool scale_invariant, shift_invariant; /* of its depth; true when it does not say */
 
   md_params *unet_params, *vae_params; /* owned; NULL where the networks are lent */
+  md_params *unet_wide, *vae_wide;     /* owned: f32 copies that fused bf16 networks read their norms from, else NULL */
 } ev_estimator;
 
 /* Reads DIR: unet/ vae/ text_encoder/ tokenizer/ scheduler/ model_index.json. The task is e2eft.task in the U-Net file's
  * metadata, which training writes, or model_index.json's prediction_type or pipeline class. dtype: of the weights as they
- * compute, f32, bf16 or f16. e is zeroed first; ev_estimator_fini frees it, after errors too. Errors: E_CKPT, E_NOMEM. */
-int ev_estimator_load(const char *dir, tchc_device d, tchc_dtype dtype, ev_estimator *e);
+ * compute, f32, bf16 or f16. kernels: the networks run through these (f32 and bf16); NULL: through libtorch's operators.
+ * e is zeroed first; ev_estimator_fini frees it, after errors too. Errors: E_CKPT, E_NOMEM. */
+int ev_estimator_load(const char *dir, tchc_device d, tchc_dtype dtype, const kn_cuda *kernels, ev_estimator *e);
 void ev_estimator_fini(ev_estimator *e);
 #ifdef __cplusplus
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "kernels/cuda.h"
 
 enum { GPU_BATCH = 4 };
 
@@ -55,6 +56,16 @@ out:
   return st;
 }
 
+/* This program's kernels for d, NULL where there are none: a GPU without them, the CPU, half precision. */
+static const kn_cuda *kernels_for(tchc_device d, tchc_dtype dtype) {
+  const kn_cuda *kernels = NULL;
+
+  if (d.type != TCHC_CUDA || dtype == TCHC_F16 || kn_cuda_open(NULL, &kernels) == OK) return kernels;
+  log_warn("%s; predicting through libtorch's operators alone", err_text());
+  err_clear();
+  return NULL;
+}
+
 /* Sizes change from image to image: measuring convolutions for each would cost more than it gains. */
 static int open_device(int kind, tchc_device *d) {
   int st = OK;
@@ -96,7 +107,7 @@ int tr_infer_open(const tr_infer_args *a, ev_estimator *e) {
   TRY(tr_choice("device", a->device, devices, &device));
   TRY(tr_choice("precision", a->precision, precisions, &precision));
   TRY(open_device(device, &d));
-  TRY(ev_estimator_load(a->model, d, types[precision], e));
+  TRY(ev_estimator_load(a->model, d, types[precision], kernels_for(d, types[precision]), e));
   NEED(a->task || e->says_task, E_CONFIG, "%s does not say whether it predicts depth or normals: add --task", a->model);
 out:
   return st;
