@@ -86,6 +86,8 @@ static int measure_normals(work *w, const ev_item *item, ev_score *score) {
 
   TRY(ds_buf_need(&w->error, n * sizeof *degrees));
   degrees = w->error.p;
+  if (ev_set_settings(w->set)->x_right)
+    for (size_t i = 0; i < n; i++) ((float *)w->pred.p)[i] *= -1;
   TRY(check_finite(w->pred.p, item->mask, n));
   ev_normals_angles(w->pred.p, item->truth, n, degrees);
   ev_angles_add(&w->all, degrees, item->mask, n);

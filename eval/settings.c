@@ -58,7 +58,8 @@ out:
   return st;
 }
 
-static const char *const crops[] = {"none", "benchmark"}, *const images[] = {"plain", "dsine"};
+static const char *const crops[] = {"none", "benchmark"}, *const images[] = {"plain", "dsine"},
+                         *const frames[] = {"left", "right"};
 
 static int set_choice(const char *key, const char *value, ev_settings *s) {
   int st = OK, i = 0;
@@ -72,6 +73,9 @@ static int set_choice(const char *key, const char *value, ev_settings *s) {
   } else if (!strcmp(key, "alignment")) {
     TRY(set_name(key, value, ev_alignment_names, EV_ALIGNMENTS, &i));
     s->alignment = (ev_alignment)i;
+  } else if (!strcmp(key, "frame")) {
+    TRY(set_name(key, value, frames, 2, &i));
+    s->x_right = i;
   } else if (!strcmp(key, "image")) {
     TRY(set_name(key, value, images, 2, &i));
     s->dsine_image = i;

@@ -12,6 +12,7 @@ typedef struct ev_settings {
   float near_m, far_m;     /* metres */
   ev_alignment alignment;
   int align_max_res;       /* 0 = none */
+  bool x_right;            /* predicted normals have x to the right, as Marigold's own: negated before they are compared */
   bool dsine_image;        /* images reach the model as in DSINE's test.py, see ev_dsine_image */
   int64_t limit;           /* only so many images, evenly spread; 0 = all */
 } ev_settings;
@@ -29,6 +30,7 @@ int ev_settings_set(ev_settings *s, const char *key_value);
   "  near=M, far=M             metres: valid truth, and what predictions are clipped to\n" \
   "  alignment=depth|disparity|sqrt_disparity|none\n" \
   "  alignment_max_res=N       fit on fewer columns, as Marigold does for ETH3D (0: all)\n" \
+  "  frame=left|right          x of predicted normals; Marigold's own models have right (left)\n" \
   "  image=plain|dsine         dsine: colours stretched as in DSINE's test code\n" \
   "  limit=N                   only N images, evenly spread (0: all)"
 #ifdef __cplusplus

@@ -323,7 +323,7 @@ static void normals_to_be_converted(void **state) {
 static void missing_arguments(void **state) {
   (void)state;
   program p = program_run(30, "eval", "--data", "nyuv2:/tmp", NULL);
-  program_expect_error(&p, 2, "--predictions DIR");
+  program_expect_error(&p, 2, "--model DIR or --predictions DIR is missing");
   program_free(&p);
   p = program_run(30, "eval", "--predictions", "/tmp", NULL);
   program_expect_error(&p, 2, "--data SET:PATH is missing");

@@ -4,14 +4,17 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "eval/model_predictor.h"
 #include "eval/report.h"
 #include "eval/stored.h"
 #include "trainer/bind.h"
 #include "trainer/commands.h"
+#include "trainer/infer.h"
 #include "trainer/version.h"
 
 typedef struct eval_args {
-  const char *predictions, *task, *json, *csv, *html;
+  tr_infer_args infer;
+  const char *predictions, *store, *json, *csv, *html;
   cli_list data, sets;
 } eval_args;
 
@@ -19,6 +22,8 @@ static bool is_config(const char *spec) {
   const size_t n = strlen(spec);
   return n > 5 && (!strcmp(spec + n - 5, ".yaml") || !strcmp(spec + n - 4, ".yml"));
 }
+
+static const char *task_name(ev_task task) { return task == EV_DEPTH ? "depth" : "normals"; }
 
 static int parse_task(const char *task, bool *normals) {
   int st = OK;
@@ -101,6 +106,49 @@ out:
   return st;
 }
 
+/* The model and how it is run: as E2E-FT evaluates, unless something else was asked for. */
+typedef struct eval_model {
+  ev_estimator estimator;
+  ev_predict_opts opts;
+  ev_latents *latents;
+  char how[128];
+} eval_model;
+
+static int model_open(const eval_args *a, eval_model *m) {
+  int st = OK;
+  tr_infer_args infer = a->infer;
+  static const char *const samplers[] = {"ddim", "lcm"}, *const spacings[] = {"trailing", "leading", "linspace"},
+                    *const noises[] = {"zeros", "gaussian", "pyramid"};
+
+  if (!infer.pipeline) infer.pipeline = "reference";
+  if (!infer.resolution) infer.resolution = "0";
+  if (!infer.steps) infer.steps = 1;
+  TRY(tr_infer_open(&infer, &m->estimator));
+  TRY(tr_infer_opts(&infer, &m->estimator, &m->opts, &m->latents));
+  const ev_predict_opts *o = &m->opts;
+  snprintf(m->how, sizeof m->how, "%d step%s, %s, %s, noise %s, ensemble %d, resolution %d", o->steps, o->steps == 1 ? "" : "s",
+           samplers[o->sampler], spacings[o->spacing], o->latents ? "from a file" : noises[o->noise], o->ensemble, o->resolution);
+out:
+  return st;
+}
+
+static void model_close(eval_model *m) {
+  ev_latents_free(&m->latents);
+  ev_estimator_fini(&m->estimator);
+}
+
+static int evaluate_model(const eval_args *a, const eval_model *m, ev_set *set, ev_result *out) {
+  int st = OK;
+  ev_model model = {&m->estimator, &m->opts, a->store};
+  const ev_predictor p = {ev_model_predict, &model};
+
+  NEED(m->opts.task == ev_set_task(set), E_CONFIG, "%s predicts %s, but %s was taken for a set of %s; see --task", a->infer.model,
+       task_name(m->opts.task), ev_set_name(set), task_name(ev_set_task(set)));
+  TRY(ev_evaluate(set, &p, ev_set_name(set), a->html != NULL, out));
+out:
+  return st;
+}
+
 static int write_reports(const eval_args *a, const ev_report *r) {
   int st = OK;
 
@@ -115,8 +163,23 @@ out:
 static int check_args(const eval_args *a) {
   int st = OK;
 
-  NEED(a->predictions, E_CONFIG, "eval: --predictions DIR is missing; see 'e2eft eval --help'");
+  NEED(a->predictions || a->infer.model, E_CONFIG, "eval: --model DIR or --predictions DIR is missing; see 'e2eft eval --help'");
+  NEED(!a->predictions || !a->infer.model, E_CONFIG, "eval: --model or --predictions, not both");
+  NEED(!a->store || a->infer.model, E_CONFIG, "eval: --store goes with --model");
   NEED(a->data.n, E_CONFIG, "eval: --data SET:PATH is missing; see 'e2eft eval --help'");
+out:
+  return st;
+}
+
+/* Sets are opened before the model: their decoders are started before libtorch is touched. */
+static int evaluate_all(const eval_args *a, const eval_sets *sets, eval_model *m, ev_result *results, int *done) {
+  int st = OK;
+
+  if (a->infer.model) TRY(model_open(a, m));
+  for (; *done < sets->n; ++*done) {
+    if (a->infer.model) TRY(evaluate_model(a, m, sets->at[*done], &results[*done]));
+    else TRY(evaluate_stored(a, sets->at[*done], &results[*done]));
+  }
 out:
   return st;
 }
@@ -125,16 +188,21 @@ static int run_eval(const void *arguments, int argc, char **argv) {
   int st = OK, done = 0;
   const eval_args *a = arguments;
   eval_sets sets = {0};
+  eval_model model = {.how = ""};
   ev_result *results = NULL;
   bool normals;
 
   (void)argc, (void)argv;
   TRY(check_args(a));
-  TRY(parse_task(a->task, &normals));
+  TRY(parse_task(a->infer.task, &normals));
   TRY(open_sets(a, normals, &sets));
   NEED((results = calloc((size_t)sets.n, sizeof *results)) != NULL, E_NOMEM, "%d sets", sets.n);
-  for (; done < sets.n; done++) TRY(evaluate_stored(a, sets.at[done], &results[done]));
-  const ev_report report = {.results = results, .n = done, .source = a->predictions, .version = tr_version()};
+  TRY(evaluate_all(a, &sets, &model, results, &done));
+  const ev_report report = {.results = results,
+                            .n = done,
+                            .source = a->predictions ? a->predictions : a->infer.model,
+                            .how = model.how[0] ? model.how : NULL,
+                            .version = tr_version()};
   TRY(write_reports(a, &report));
   const int64_t failed = ev_report_failed(&report);
   NEED(!failed, E_DATA, "%lld image%s could not be measured; the others are in the report", (long long)failed,
@@ -142,15 +210,18 @@ static int run_eval(const void *arguments, int argc, char **argv) {
 out:
   for (int i = 0; i < done; i++) ev_result_free(&results[i]);
   free(results);
+  model_close(&model);
   close_sets(&sets);
   return st;
 }
 
 #define AT(field) offsetof(eval_args, field)
+#define INFER(field) offsetof(eval_args, infer.field)
 static const cli_option options[] = {
     {"data", 'd', CLI_LIST, AT(data), "SPEC", NULL, "what to evaluate on, see below; may be given several times"},
-    {"predictions", 0, CLI_TEXT, AT(predictions), "DIR", NULL, "stored predictions (.npy, 16-bit .png), of any program"},
-    {"task", 0, CLI_TEXT, AT(task), "TASK", NULL, "depth or normals, where SPEC leaves it open (depth)"},
+    {"predictions", 0, CLI_TEXT, AT(predictions), "DIR", NULL, "stored predictions (.npy, 16-bit .png) of any program, not --model"},
+    {"store", 0, CLI_TEXT, AT(store), "DIR", NULL, "keep the model's predictions, for --predictions"},
+    TR_INFER_OPTIONS(INFER),
     {"set", 's', CLI_LIST, AT(sets), "key=value", NULL, "vary the protocol, see below"},
     {"json", 0, CLI_TEXT, AT(json), "FILE", NULL, "metrics, counts and failures"},
     {"csv", 0, CLI_TEXT, AT(csv), "FILE", NULL, "metrics of each image"},
@@ -164,7 +235,9 @@ const cli_command tr_eval_command = {
     .details =
         "SPEC is SET:PATH, PATH the set's tar archive or its folder. Depth: nyuv2 kitti eth3d scannet diode; normals:\n"
         "nyuv2_normals scannet_normals ibims sintel oasis. Or KIND:PATH with a kind of a config's data (hypersim,\n"
-        "vkitti2, batches), or a config file: all its data entries.\n\n"
+        "vkitti2, manifest, batches) at native size, or a config file: all its data entries. --task says which is meant where\n"
+        "a set has both.\n\n"
+        "A model is run as E2E-FT evaluates unless options say otherwise: --pipeline reference --resolution 0 --steps 1.\n\n"
         "A prediction for a/rgb_1.png is DIR/a/rgb_1.npy, DIR/a/pred_1.npy (as Marigold stores it), or DIR/rgb_1.npy where no\n"
         "two images share a name; .png likewise. Images that cannot be measured are named and counted, exit status 3.\n\n"
         EV_SETTINGS_HELP,
