@@ -37,6 +37,7 @@ typedef struct ev_shot {
 
 typedef struct ev_result {
   const ev_set *set;
+  char how[128];      /* how the predictions were made, for the reader; the caller's to fill */
   int64_t n, failed;
   ev_score *scores; /* [n] */
   /* Depth: mean over the measured images. Normals: all their valid pixels pooled. NaN when there are none. */

@@ -168,7 +168,7 @@ static json_t *result_object(const ev_report *r, const ev_result *e) {
   json_object_set_new(j, "crop", json_string(o->benchmark_crop ? "benchmark" : "none"));
   json_object_set_new(j, "image", json_string(o->dsine_image ? "dsine" : "plain"));
   json_object_set_new(j, "source", text_or_null(r->source));
-  json_object_set_new(j, "how", text_or_null(r->how));
+  json_object_set_new(j, "how", text_or_null(e->how[0] ? e->how : NULL));
   json_object_set_new(j, "version", text_or_null(r->version));
   json_object_set_new(j, "seconds", number(e->seconds));
   return j;

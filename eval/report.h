@@ -12,7 +12,6 @@ typedef struct ev_report {
   const ev_result *results;
   int n;
   const char *source;   /* model folder, or folder of predictions */
-  const char *how;      /* "1 step, trailing, noise zeros" */
   const char *version;
 } ev_report;
 

@@ -31,7 +31,7 @@ static void table_of(ev_page *p, const ev_report *r, ev_task task) {
       for (int k = 0; k < n; k++) ev_page_cell(p, "%s", names[k]);
       open = true;
     }
-    ev_page_cell(p, "%s", ev_set_name(e->set));
+    ev_page_cell(p, "%s%s%s", ev_set_name(e->set), e->how[0] ? ": " : "", e->how);
     ev_page_cell(p, "%lld", (long long)measured(e));
     ev_page_cell(p, "%lld", (long long)e->failed);
     for (int k = 0; k < n; k++) ev_page_cell(p, "%.*f", task == EV_DEPTH ? 4 : 2, e->m.values[k]);
@@ -207,6 +207,7 @@ static int section_of(ev_page *p, const ev_result *e) {
   const int64_t half = measured(e) / 2;
 
   ev_page_heading(p, "%s", ev_set_name(e->set));
+  if (e->how[0]) ev_page_text(p, "%s", e->how);
   settings_of(p, e);
   if (measured(e)) {
     TRY(image_histogram(p, e));
@@ -224,7 +225,7 @@ int ev_report_html(const ev_report *r, const char *path) {
   ev_page *p = NULL;
 
   TRY(ev_page_open("Evaluation", &p));
-  if (r->source) ev_page_text(p, "%s%s%s", r->source, r->how ? ": " : "", r->how ? r->how : "");
+  if (r->source) ev_page_text(p, "%s", r->source);
   table_of(p, r, EV_DEPTH);
   table_of(p, r, EV_NORMALS);
   for (int i = 0; i < r->n; i++) TRY(section_of(p, &r->results[i]));

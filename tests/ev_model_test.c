@@ -115,6 +115,27 @@ static void normals_of_a_model(void **state) {
   json_decref(right);
 }
 
+/* Every preset on every set, in the paper's form and in the report. */
+static void presets_beside_published_numbers(void **state) {
+  const char *file = tmpdir_at(state, "e.json");
+  program p = program_run(120, "eval", "--model", MODEL, "--preset", "one-step,leading", "--data", spec_of(state, "scannet", "depth"),
+                          "--json", file, NULL);
+  json_error_t error;
+
+  program_expect(&p, 0);
+  if (!strstr(p.out, "1 step, leading, gaussian") || !strstr(p.out, "5.8 /  96.5")) fail_msg("%s", p.out);
+  program_free(&p);
+  json_t *j = json_load_file(file, 0, &error);
+  const json_t *sets = json_object_get(j, "sets");
+  assert_int_equal(json_array_size(sets), 2);
+  const char *how = json_string_value(json_object_get(json_array_get(sets, 1), "how"));
+  assert_non_null(strstr(how, "leading, noise gaussian"));
+  json_decref(j);
+  p = program_run(60, "eval", "--model", MODEL, "--preset", "one-step,two", "--data", spec_of(state, "scannet", "depth"), NULL);
+  program_expect_error(&p, 2, "found 'two'");
+  program_free(&p);
+}
+
 static void what_does_not_fit(void **state) {
   program p = program_run(60, "eval", "--model", MODEL, "--data", spec_of(state, "nyuv2_normals", "normals"), NULL);
   program_expect_error(&p, 2, "predicts depth, but");
@@ -129,6 +150,6 @@ static void what_does_not_fit(void **state) {
 
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, tmpdir_teardown)
-  const struct CMUnitTest tests[] = {TEST(depth_of_a_model), TEST(normals_of_a_model), TEST(what_does_not_fit)};
+  const struct CMUnitTest tests[] = {TEST(depth_of_a_model), TEST(normals_of_a_model), TEST(presets_beside_published_numbers), TEST(what_does_not_fit)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "eval/model_predictor.h"
+#include "eval/presets.h"
 #include "eval/report.h"
 #include "eval/stored.h"
 #include "trainer/bind.h"
@@ -14,7 +15,7 @@
 
 typedef struct eval_args {
   tr_infer_args infer;
-  const char *predictions, *store, *json, *csv, *html;
+  const char *predictions, *store, *preset, *json, *csv, *html;
   cli_list data, sets;
 } eval_args;
 
@@ -111,25 +112,27 @@ typedef struct eval_model {
   ev_estimator estimator;
   ev_predict_opts opts;
   ev_latents *latents;
-  char how[128];
 } eval_model;
 
 static int model_open(const eval_args *a, eval_model *m) {
   int st = OK;
   tr_infer_args infer = a->infer;
-  static const char *const samplers[] = {"ddim", "lcm"}, *const spacings[] = {"trailing", "leading", "linspace"},
-                    *const noises[] = {"zeros", "gaussian", "pyramid"};
 
   if (!infer.pipeline) infer.pipeline = "reference";
   if (!infer.resolution) infer.resolution = "0";
   if (!infer.steps) infer.steps = 1;
   TRY(tr_infer_open(&infer, &m->estimator));
   TRY(tr_infer_opts(&infer, &m->estimator, &m->opts, &m->latents));
-  const ev_predict_opts *o = &m->opts;
-  snprintf(m->how, sizeof m->how, "%d step%s, %s, %s, noise %s, ensemble %d, resolution %d", o->steps, o->steps == 1 ? "" : "s",
-           samplers[o->sampler], spacings[o->spacing], o->latents ? "from a file" : noises[o->noise], o->ensemble, o->resolution);
 out:
   return st;
+}
+
+static void say_how(const ev_predict_opts *o, char out[128]) {
+  static const char *const samplers[] = {"ddim", "lcm"}, *const spacings[] = {"trailing", "leading", "linspace"},
+                    *const noises[] = {"zeros", "gaussian", "pyramid"};
+
+  snprintf(out, 128, "%d step%s, %s, %s, noise %s, ensemble %d, resolution %d", o->steps, o->steps == 1 ? "" : "s",
+           samplers[o->sampler], spacings[o->spacing], o->latents ? "from a file" : noises[o->noise], o->ensemble, o->resolution);
 }
 
 static void model_close(eval_model *m) {
@@ -145,6 +148,7 @@ static int evaluate_model(const eval_args *a, const eval_model *m, ev_set *set, 
   NEED(m->opts.task == ev_set_task(set), E_CONFIG, "%s predicts %s, but %s was taken for a set of %s; see --task", a->infer.model,
        task_name(m->opts.task), ev_set_name(set), task_name(ev_set_task(set)));
   TRY(ev_evaluate(set, &p, ev_set_name(set), a->html != NULL, out));
+  say_how(&m->opts, out->how);
 out:
   return st;
 }
@@ -152,7 +156,6 @@ out:
 static int write_reports(const eval_args *a, const ev_report *r) {
   int st = OK;
 
-  ev_report_table(r, stdout);
   if (a->json) TRY(ev_report_json(r, a->json));
   if (a->csv) TRY(ev_report_csv(r, a->csv));
   if (a->html) TRY(ev_report_html(r, a->html));
@@ -165,53 +168,91 @@ static int check_args(const eval_args *a) {
 
   NEED(a->predictions || a->infer.model, E_CONFIG, "eval: --model DIR or --predictions DIR is missing; see 'e2eft eval --help'");
   NEED(!a->predictions || !a->infer.model, E_CONFIG, "eval: --model or --predictions, not both");
-  NEED(!a->store || a->infer.model, E_CONFIG, "eval: --store goes with --model");
+  NEED((!a->store && !a->preset) || a->infer.model, E_CONFIG, "eval: --store and --preset go with --model");
+  NEED(!a->store || !a->preset, E_CONFIG, "eval: --store keeps the predictions of one way to run the model, not those of --preset");
   NEED(a->data.n, E_CONFIG, "eval: --data SET:PATH is missing; see 'e2eft eval --help'");
 out:
   return st;
 }
 
-/* Sets are opened before the model: their decoders are started before libtorch is touched. */
-static int evaluate_all(const eval_args *a, const eval_sets *sets, eval_model *m, ev_result *results, int *done) {
+/* What is to be done: every set with each preset, or once. */
+typedef struct eval_plan {
+  eval_sets sets;
+  eval_model model;
+  const ev_preset *presets[EV_PRESETS_MAX];
+  int npresets; /* 0: the options as given */
+  ev_result *results;
+  int done;
+} eval_plan;
+
+static int one_task(const eval_sets *s) {
   int st = OK;
 
-  if (a->infer.model) TRY(model_open(a, m));
-  for (; *done < sets->n; ++*done) {
-    if (a->infer.model) TRY(evaluate_model(a, m, sets->at[*done], &results[*done]));
-    else TRY(evaluate_stored(a, sets->at[*done], &results[*done]));
+  for (int i = 1; i < s->n; i++)
+    NEED(ev_set_task(s->at[i]) == ev_set_task(s->at[0]), E_CONFIG, "--preset: sets of depth and of normals in one table");
+out:
+  return st;
+}
+
+/* Sets are opened before the model: their decoders are started before libtorch is touched. */
+static int plan_open(const eval_args *a, eval_plan *p) {
+  int st = OK;
+  bool normals;
+
+  TRY(parse_task(a->infer.task, &normals));
+  if (a->preset) TRY(ev_presets_choose(a->preset, p->presets, &p->npresets));
+  TRY(open_sets(a, normals, &p->sets));
+  if (a->preset) TRY(one_task(&p->sets));
+  const int n = p->sets.n * (p->npresets ? p->npresets : 1);
+  NEED((p->results = calloc((size_t)n, sizeof *p->results)) != NULL, E_NOMEM, "%d evaluations", n);
+  if (a->infer.model) TRY(model_open(a, &p->model));
+out:
+  return st;
+}
+
+static void plan_close(eval_plan *p) {
+  for (int i = 0; i < p->done; i++) ev_result_free(&p->results[i]);
+  free(p->results);
+  model_close(&p->model);
+  close_sets(&p->sets);
+}
+
+static int evaluate_all(const eval_args *a, eval_plan *p) {
+  int st = OK;
+
+  for (int k = 0; k < (p->npresets ? p->npresets : 1); k++) {
+    if (p->npresets) ev_presets_apply(p->presets[k], &p->model.opts);
+    for (int i = 0; i < p->sets.n; i++, p->done++) {
+      if (p->npresets) log_info("%s: %s", p->presets[k]->name, p->presets[k]->label);
+      if (a->infer.model) TRY(evaluate_model(a, &p->model, p->sets.at[i], &p->results[p->done]));
+      else TRY(evaluate_stored(a, p->sets.at[i], &p->results[p->done]));
+    }
   }
 out:
   return st;
 }
 
 static int run_eval(const void *arguments, int argc, char **argv) {
-  int st = OK, done = 0;
+  int st = OK;
   const eval_args *a = arguments;
-  eval_sets sets = {0};
-  eval_model model = {.how = ""};
-  ev_result *results = NULL;
-  bool normals;
+  eval_plan p = {.done = 0};
 
   (void)argc, (void)argv;
   TRY(check_args(a));
-  TRY(parse_task(a->infer.task, &normals));
-  TRY(open_sets(a, normals, &sets));
-  NEED((results = calloc((size_t)sets.n, sizeof *results)) != NULL, E_NOMEM, "%d sets", sets.n);
-  TRY(evaluate_all(a, &sets, &model, results, &done));
-  const ev_report report = {.results = results,
-                            .n = done,
+  TRY(plan_open(a, &p));
+  TRY(evaluate_all(a, &p));
+  const ev_report report = {.results = p.results,
+                            .n = p.done,
                             .source = a->predictions ? a->predictions : a->infer.model,
-                            .how = model.how[0] ? model.how : NULL,
                             .version = tr_version()};
+  if (p.npresets) ev_presets_print(p.presets, p.npresets, p.results, p.sets.n, stdout);
+  else ev_report_table(&report, stdout);
   TRY(write_reports(a, &report));
   const int64_t failed = ev_report_failed(&report);
   NEED(!failed, E_DATA, "%lld image%s could not be measured; the others are in the report", (long long)failed,
        failed == 1 ? "" : "s");
 out:
-  for (int i = 0; i < done; i++) ev_result_free(&results[i]);
-  free(results);
-  model_close(&model);
-  close_sets(&sets);
+  plan_close(&p);
   return st;
 }
 
@@ -221,6 +262,7 @@ static const cli_option options[] = {
     {"data", 'd', CLI_LIST, AT(data), "SPEC", NULL, "what to evaluate on, see below; may be given several times"},
     {"predictions", 0, CLI_TEXT, AT(predictions), "DIR", NULL, "stored predictions (.npy, 16-bit .png) of any program, not --model"},
     {"store", 0, CLI_TEXT, AT(store), "DIR", NULL, "keep the model's predictions, for --predictions"},
+    {"preset", 0, CLI_TEXT, AT(preset), "NAMES", NULL, "run the model in the ways that the paper compares, see below"},
     TR_INFER_OPTIONS(INFER),
     {"set", 's', CLI_LIST, AT(sets), "key=value", NULL, "vary the protocol, see below"},
     {"json", 0, CLI_TEXT, AT(json), "FILE", NULL, "metrics, counts and failures"},
@@ -240,6 +282,6 @@ const cli_command tr_eval_command = {
         "A model is run as E2E-FT evaluates unless options say otherwise: --pipeline reference --resolution 0 --steps 1.\n\n"
         "A prediction for a/rgb_1.png is DIR/a/rgb_1.npy, DIR/a/pred_1.npy (as Marigold stores it), or DIR/rgb_1.npy where no\n"
         "two images share a name; .png likewise. Images that cannot be measured are named and counted, exit status 3.\n\n"
-        EV_SETTINGS_HELP,
+        EV_SETTINGS_HELP "\n\n" EV_PRESETS_HELP,
     .args_size = sizeof(eval_args),
     .run = run_eval};
