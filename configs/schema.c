@@ -53,7 +53,7 @@ const cf_key cf_keys[] = {
   {"data.depth_kind", CF_T_ENUM, D(depth_kind), 0, 0, "planar|euclidean", "planar", CF_NOT_STORED, "manifest: depth along the axis, or distance to the camera's centre (needs the camera)"},
   {"data.normals_frame", CF_T_ENUM, D(normals_frame), 0, 0, "lub|marigold|opencv", "lub", CF_NOT_STORED, "axes of stored normals (manifest, vkitti2): x left, y up, z back; marigold: x right; opencv: x right, y down, z forward; all face the viewer"},
   {"data.domain", CF_T_ENUM, D(domain), 0, 0, "unset|indoor|outdoor|object", "unset", 0, "for GeoWizard; unset: the kind's own"},
-  {"data.cache", CF_T_PATH, D(cache), 0, 0, NULL, NULL, CF_FREE, "folder for prepared data"},
+  {"data.cache", CF_T_PATH, D(cache), 0, 0, NULL, NULL, CF_FREE | CF_NOT_STORED, "folder that e2eft prepare fills and train reads instead of the files"},
   {"data.split_csv", CF_T_PATH, D(split_csv), 0, 0, NULL, NULL, CF_FREE, "hypersim's split list; unset: under root"},
   {"data.camera_csv", CF_T_PATH, D(camera_csv), 0, 0, NULL, NULL, CF_FREE, "hypersim's camera list; unset: under root"},
   {"data.frame_list", CF_T_PATH, D(frame_list), 0, 0, NULL, NULL, CF_FREE, "hypersim: only the frames of this list, such as Marigold's filename_list_train_filtered.txt; unset: all"},

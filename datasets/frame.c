@@ -16,6 +16,39 @@ void ds_frame_free(ds_frame *f) {
 
 static size_t normal_bytes(const ds_frame *f) { return f->normals_are_images ? 3 : 3 * sizeof(float); }
 
+static int copy(const ds_buf *from, size_t n, ds_buf *to) {
+  int st = OK;
+
+  TRY(ds_buf_need(to, n));
+  memcpy(to->p, from->p, n);
+out:
+  return st;
+}
+
+int ds_frame_copy(const ds_frame *from, bool with_normals, ds_frame *to) {
+  int st = OK;
+  const size_t n = (size_t)from->H * (size_t)from->W;
+
+  TRY(copy(&from->rgb, 3 * n, &to->rgb));
+  TRY(copy(&from->depth, n * sizeof(float), &to->depth));
+  if (with_normals) TRY(copy(&from->normals, n * normal_bytes(from), &to->normals));
+  to->H = from->H;
+  to->W = from->W;
+  to->normals_are_images = from->normals_are_images;
+  to->no_depth = from->no_depth;
+out:
+  return st;
+}
+
+void ds_frame_hash(const ds_frame *f, bool with_normals, ds_hasher *h) {
+  const size_t n = (size_t)f->H * (size_t)f->W;
+
+  ds_hasher_add(h, (const int32_t[]){f->H, f->W}, 2 * sizeof(int32_t));
+  ds_hasher_add(h, f->rgb.p, 3 * n);
+  ds_hasher_add(h, f->depth.p, n * sizeof(float));
+  if (with_normals) ds_hasher_add(h, f->normals.p, n * normal_bytes(f));
+}
+
 /* ---- flip and crop, in place ---- */
 
 static void mirror(void *image, int H, int W, size_t pixel) {

@@ -1,6 +1,7 @@
 /* datasets/frame.h: a decoded frame at its native size, and its way through flip, crop and resize to a sample. */
 #ifndef DATASETS_FRAME_H
 #define DATASETS_FRAME_H
+#include "datasets/hash.h"
 #include "datasets/resize.h"
 #include "datasets/sample.h"
 #ifdef __cplusplus
@@ -18,6 +19,10 @@ typedef struct ds_frame {
   ds_buf resized, scratch;
 } ds_frame;
 void ds_frame_free(ds_frame *f);
+/* Pixels alone. Errors: E_NOMEM. */
+int ds_frame_copy(const ds_frame *from, bool with_normals, ds_frame *to);
+/* Size, colours, depth and, with_normals, normals. */
+void ds_frame_hash(const ds_frame *f, bool with_normals, ds_hasher *h);
 
 typedef struct ds_window {
   int top, left, H, W;

@@ -314,6 +314,15 @@ static void hypersim_describe(const ds_source *s, int64_t i, char id[DS_ID_MAX])
   snprintf(id, DS_ID_MAX, "%s/%s/%04d", it->scene, it->camera, it->frame);
 }
 
+/* Its camera, or the files that the list names. */
+static void hypersim_fingerprint(const ds_source *s, int64_t i, ds_hasher *h) {
+  const ds_hypersim_item *it = ds_hypersim_at(s, i);
+
+  if (it->per_scene) ds_hasher_add(h, it->per_scene, sizeof *it->per_scene);
+  if (it->rgb) ds_hasher_add(h, it->rgb, strlen(it->rgb) + 1);
+  if (it->depth) ds_hasher_add(h, it->depth, strlen(it->depth) + 1);
+}
+
 static int hypersim_size(ds_source *s, int64_t i, int *H, int *W) {
   const ds_hypersim_item *it = ds_hypersim_at(s, i);
 
@@ -336,5 +345,6 @@ const ds_kind ds_kind_hypersim = {.name = "hypersim",
                                   .open = hypersim_open,
                                   .close = hypersim_close,
                                   .describe = hypersim_describe,
+                                  .fingerprint = hypersim_fingerprint,
                                   .size = hypersim_size,
                                   .decode = hypersim_decode};

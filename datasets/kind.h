@@ -20,6 +20,9 @@ typedef struct ds_kind {
   void (*describe)(const ds_source *s, int64_t i, char id[DS_ID_MAX]);
   int (*size)(ds_source *s, int64_t i, int *H, int *W); /* native */
   int (*decode)(ds_source *s, int64_t i);               /* into s->frame; or says in s->left_out why not */
+  int (*domain)(const ds_source *s, int64_t i);         /* the item's own, -1 = the options'; NULL: there are none */
+  /* What else than its id and the options determines item i: its camera, its units. NULL: nothing does. */
+  void (*fingerprint)(const ds_source *s, int64_t i, ds_hasher *h);
   int (*read)(ds_source *s, int64_t i, ds_sample *out);
   int (*read_extra)(ds_source *s, int64_t i, ds_extra *out);
   int (*store_normals)(ds_source *s, int64_t i, const char *root); /* NULL: its data come with normals */
@@ -34,7 +37,9 @@ struct ds_source {
   int64_t count;
   int samples_per_item;
   void *list; /* the kind's own */
-  ds_frame frame;
+  ds_frame frame, kept; /* kept: the frame before it was emitted, to emit it again */
+  ds_cache *cache;      /* prepared data, or NULL */
+  ds_hasher *hasher;
   int item_domain; /* of the item that decode read, which sets it; -1: the options' */
   ds_h5 h5;
   ds_buf file, colour, distance, entity, vectors; /* scratch of decoders */

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "datasets/bad_files.h"
 #include "datasets/mixer.h"
+#include "datasets/reserve.h"
 #include "datasets/ring.h"
 #include "datasets/supervisor.h"
 #include "datasets/worker.h"
@@ -126,6 +127,16 @@ static void job_post(ds_loader *l, int i) {
   ds_ring_post(&l->ring, l->ring.slots[i], j->seq);
 }
 
+/* The item has no samples, for the reason in the slot's text. */
+static void todo_bad(ds_loader *l, int i) {
+  ds_slot *s = l->ring.slots[i];
+
+  l->jobs[i].state = JOB_READY;
+  s->group.B = 0;
+  s->group.bad = s->text;
+  s->group.left_out = s->left_out;
+}
+
 /* The file of pick `at` is bad for the reason in the slot's text. */
 static int file_bad(ds_loader *l, int i, int at) {
   int st = OK;
@@ -133,7 +144,11 @@ static int file_bad(ds_loader *l, int i, int at) {
   const int d = s->group.dataset;
   const ds_source *src = l->data[d].source;
 
-  if (ds_source_is_stored(src) || !ds_source_opts(src)->skip_bad_files) {
+  if (l->o.todo) {
+    todo_bad(l, i);
+    return OK;
+  }
+  if (s->files || ds_source_is_stored(src) || !ds_source_opts(src)->skip_bad_files) {
     job_fail(l, i, E_DATA, s->text);
     return OK;
   }
@@ -209,6 +224,7 @@ static int jobs_collect(ds_loader *l) {
     if (j->dropped) j->state = JOB_NONE;
     else if (state == DS_SLOT_DIED) TRY(job_died(l, i));
     else if (s->status == OK) j->state = JOB_READY;
+    else if (s->left_out && l->o.todo) todo_bad(l, i);
     else if (s->left_out) TRY(file_left_out(l, i, s->at));
     else if (s->at >= 0) TRY(file_bad(l, i, s->at));
     else job_fail(l, i, s->status, s->text);
@@ -219,6 +235,24 @@ out:
 }
 
 /* ---- jobs that go out ---- */
+
+/* The next job of `todo`. */
+static void job_plan_todo(ds_loader *l, int i) {
+  job *j = &l->jobs[i];
+  ds_slot *s = l->ring.slots[i];
+  const ds_todo *next = &l->o.todo[l->planned];
+
+  *j = (job){.state = JOB_OUT, .seq = l->planned++, .attempts = j->attempts};
+  s->npicks = 1;
+  s->both = true;
+  s->picks[0] = (ds_pick){next->item, false};
+  s->group.dataset = next->dataset;
+  s->group.item = next->item;
+  s->group.bad = NULL;
+  s->text[0] = 0;
+  j->attempts[0] = 0;
+  job_post(l, i);
+}
 
 /* Writes the next job into slot i and moves on by one. */
 static int job_plan(ds_loader *l, int i) {
@@ -257,8 +291,11 @@ static int jobs_advance(ds_loader *l) {
   int st = OK;
 
   TRY(jobs_collect(l));
-  for (int i = 0; i < l->ring.nslots; i++)
-    if (l->jobs[i].state == JOB_NONE) TRY(job_plan(l, i));
+  for (int i = 0; i < l->ring.nslots; i++) {
+    if (l->jobs[i].state != JOB_NONE) continue;
+    if (!l->o.todo) TRY(job_plan(l, i));
+    else if (l->planned < l->o.ntodo) job_plan_todo(l, i);
+  }
 out:
   return st;
 }
@@ -359,6 +396,10 @@ int ds_loader_next(ds_loader *l, ds_group **out) {
   int st = OK, i = 0;
   const double start = now_s();
 
+  if (l->o.todo && l->next == l->o.ntodo) {
+    *out = NULL;
+    goto out;
+  }
   for (;;) {
     TRY(next_wait(l, &i));
     if (l->jobs[i].state != JOB_PASSED_OVER) break;
@@ -384,6 +425,28 @@ void ds_loader_release(ds_loader *l, ds_group *g) {
     l->jobs[i].state = JOB_NONE;
   }
   (void)jobs_advance(l); /* keeps the workers busy; what fails here fails again in ds_loader_next */
+}
+
+int ds_loader_decode(ds_loader *l, ds_group *g) {
+  int st = OK, i = 0;
+
+  if (!g->latent) return OK;
+  while (&l->ring.slots[i]->group != g) i++;
+  job *j = &l->jobs[i];
+  ds_slot *s = l->ring.slots[i];
+  assert(j->state == JOB_LENT);
+  s->files = true;
+  s->text[0] = 0;
+  job_post(l, i);
+  while (j->state == JOB_OUT) {
+    TRY(jobs_wait(l));
+    TRY(jobs_collect(l));
+  }
+  NEED(j->state == JOB_READY, s->status, "%s", s->text);
+out:
+  s->files = false;
+  j->state = JOB_LENT;
+  return st;
 }
 
 int ds_loader_seek(ds_loader *l, int64_t step) {
@@ -412,7 +475,7 @@ out:
 static int opts_check(const ds_loader_opts *o) {
   int st = OK;
 
-  NEED(o->group >= 1 && o->groups_per_step >= 1, E_CONFIG, "optim: groups of %d, %d a step", o->group,
+  NEED(o->todo || (o->group >= 1 && o->groups_per_step >= 1), E_CONFIG, "optim: groups of %d, %d a step", o->group,
        o->groups_per_step);
   NEED(o->workers >= 0 && o->workers <= DS_RING_WORKERS_MAX, E_CONFIG, "loader.workers: %d is not in 0 to %d",
        o->workers, DS_RING_WORKERS_MAX);
@@ -445,25 +508,6 @@ out:
   return st;
 }
 
-/* Bytes of planes that a job of data set i may need. Where sizes are the images' own none is opened here, which might
- * crash this process, and a sample has `reserve` pixels; of stored groups the list knows them all. */
-static size_t planes_need(const ds_loader *l, int i, int64_t reserve) {
-  ds_source *s = l->data[i].source;
-  const ds_opts *o = ds_source_opts(s);
-  const bool stored = ds_source_is_stored(s);
-  const int B = l->o.singly ? ds_source_samples_per_item(s) : l->o.group;
-  size_t most = 0;
-
-  if (o->H == 0 && !stored) return ds_ring_plane_bytes(B, 8, (int)(reserve / 8), o->need, false);
-  for (int64_t j = 0; j < (stored ? ds_source_count(s) : 1); j++) {
-    int H, W;
-    if (ds_source_shape(s, j, &H, &W) != OK) continue; /* reading it will say why */
-    const size_t bytes = ds_ring_plane_bytes(B, H, W, o->need, stored);
-    if (bytes > most) most = bytes;
-  }
-  return most;
-}
-
 /* The largest ring that the machine has address space for. */
 static int ring_open(ds_loader *l) {
   int st = OK;
@@ -473,11 +517,7 @@ static int ring_open(ds_loader *l) {
   if (!slots && l->o.workers == 0) slots = per_step + 1;
   if (!slots) slots = 2 * per_step > 2 * l->o.workers ? 2 * per_step : 2 * l->o.workers;
   for (int64_t reserve = NATIVE_PIXELS;; reserve /= 2) {
-    size_t planes = 0;
-    for (int i = 0; i < l->n; i++) {
-      const size_t need = planes_need(l, i, reserve);
-      if (need > planes) planes = need;
-    }
+    const size_t planes = ds_reserve_planes(&l->o, l->data, l->n, reserve);
     st = ds_ring_create(slots, l->o.workers, l->o.group, l->o.group, planes, &l->ring);
     if (st != E_NOMEM || reserve < 1024) break;
   }
@@ -500,9 +540,10 @@ int ds_loader_open(const ds_loader_opts *o, const ds_data *data, int n, ds_loade
   NEED(l = calloc(1, sizeof *l), E_NOMEM, "loader");
   *l = (ds_loader){.o = *o, .n = n, .step = 1, .ring = {.work = -1, .news = -1}, .supervisor = {0, -1}};
   if (l->o.timeout_s == 0) l->o.timeout_s = 120;
+  if (o->todo) l->o.group = 2, l->o.groups_per_step = 1;
   NEED(l->data = calloc((size_t)n, sizeof *l->data), E_NOMEM, "%d data sets", n);
   memcpy(l->data, data, (size_t)n * sizeof *data);
-  TRY(mixer_open(l));
+  if (!o->todo) TRY(mixer_open(l));
   TRY(ring_open(l));
   if (o->workers) TRY(ds_supervisor_start(&l->ring, l->data, &l->supervisor));
   *out = l;
@@ -533,6 +574,13 @@ double ds_loader_waited(ds_loader *l) {
 
   l->waited_s = 0;
   return s;
+}
+
+void ds_loader_memory(const ds_loader *l, void **at, size_t *bytes, bool *known) {
+  *at = l->ring.map;
+  *bytes = l->ring.map_size;
+  *known = true;
+  for (int i = 0; i < l->n; i++) *known = *known && !ds_reserve_unknown(l->data[i].source);
 }
 
 int64_t ds_loader_bad_files(const ds_loader *l) { return l->bad.n - l->bad.left_out; }

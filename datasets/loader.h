@@ -16,7 +16,13 @@ typedef struct ds_loader_opts {
   int ahead;            /* groups in the ring; 0 = 2 * groups_per_step, at least 2 * workers */
   double timeout_s;     /* silence after which a worker is taken for hung; 0 = 120 */
   bool singly;          /* groups come apart, one item at a time in their order: for dumps, where shapes may differ */
+  /* Instead of training's groups: these items, each decoded once and given plain and mirrored (B = 2), in this order and
+   * then no more. Borrowed for the loader's life; group and groups_per_step do not count. */
+  const struct ds_todo *todo;
+  int64_t ntodo;
 } ds_loader_opts;
+
+typedef struct ds_todo { int dataset; int64_t item; } ds_todo;
 
 typedef struct ds_data {  /* one entry of `data` */
   ds_source *source;      /* borrowed for the loader's life */
@@ -29,7 +35,9 @@ typedef struct ds_group {
   int g;                /* 0 .. groups_per_step-1 */
   int dataset;
   int B, H, W;
-  float *rgb;           /* [B,3,H,W] */
+  float *rgb;           /* [B,3,H,W], NULL when latents come instead */
+  void *latent;         /* [B,C,h,w] of prepared data, else NULL */
+  ds_latent_form latent_form;
   float *metric;        /* [B,1,H,W], NULL when not needed */
   float *depth;         /* [B,1,H,W], NULL when not needed */
   float *normals;       /* [B,3,H,W], NULL when not needed */
@@ -39,6 +47,10 @@ typedef struct ds_group {
   int64_t *valid;       /* [B] */
   int64_t *domain;      /* [B] */
   char (*id)[DS_ID_MAX];  /* [B] */
+  int64_t item;         /* of `todo`, with: */
+  ds_hash frame;        /* of what was decoded; */
+  const char *bad;      /* not NULL: why the item cannot be read, or the filter leaves it out; B = 0 */
+  bool left_out;
 } ds_group;
 
 typedef struct ds_loader ds_loader;
@@ -51,11 +63,15 @@ int ds_loader_seek(ds_loader *l, int64_t step);
  * A bad file of a source with skip_bad_files is reported once and replaced (ds_mixer_replace). A file is bad when
  * its reader says so, when a worker crashes in it twice (is killed in it five times), or when a worker is silent in
  * it for timeout_s while we wait here.
+ * With `todo` a bad file comes as a group with `bad`, and *out is NULL after the last item.
  * Errors: E_DATA: a bad file that is not to be skipped or is a stored group's, 8 bad replacements in a row, samples
  * of different shapes in a group; E_FAIL: every group of the ring is lent, or processes cannot be started. After an
  * error the same group fails again until ds_loader_seek. */
 int ds_loader_next(ds_loader *l, ds_group **out);
 void ds_loader_release(ds_loader *l, ds_group *g);
+/* A lent group of prepared data once more, decoded from its files: with rgb and without latents. Nothing happens to another
+ * group. Errors: E_DATA: a file cannot be read any more, and the group is worth nothing. */
+int ds_loader_decode(ds_loader *l, ds_group *g);
 /* Seconds spent waiting in ds_loader_next since the last call of this function. */
 double ds_loader_waited(ds_loader *l);
 /* Bad files reported so far (each once). */
@@ -63,6 +79,8 @@ int64_t ds_loader_bad_files(const ds_loader *l);
 /* Items of data[dataset] that its filter has left out so far: others were drawn instead (ds_mixer_replace). With `singly`
  * and no shuffling they are passed over. */
 int64_t ds_loader_left_out(const ds_loader *l, int dataset);
+/* The memory that all groups lie in, for page-locking it. Reserved, not used, where sizes are the images' own: *known tells. */
+void ds_loader_memory(const ds_loader *l, void **at, size_t *bytes, bool *known);
 /* Ends workers and supervisor. Takes NULL. */
 void ds_loader_close(ds_loader **l);
 /* Process ids of the workers, for tests (0 while one is being replaced); returns their number. */

@@ -96,6 +96,17 @@ static void manifest_describe(const ds_source *s, int64_t i, char id[DS_ID_MAX])
   snprintf(id, DS_ID_MAX, "%s", row_at(s, i)->file[DS_ROW_RGB]);
 }
 
+static int manifest_domain(const ds_source *s, int64_t i) { return row_at(s, i)->domain; }
+
+/* The row but for its line. */
+static void manifest_fingerprint(const ds_source *s, int64_t i, ds_hasher *h) {
+  const ds_row *row = row_at(s, i);
+  const double numbers[] = {row->has_camera, row->fx, row->fy, row->cx, row->cy, row->depth_unit, row->euclidean, row->near_m, row->far_m};
+
+  for (int f = 0; f < DS_ROW_FILES; f++) ds_hasher_add(h, row->file[f] ? row->file[f] : "", row->file[f] ? strlen(row->file[f]) + 1 : 1);
+  ds_hasher_add(h, numbers, sizeof numbers);
+}
+
 /* ---- a row ---- */
 
 static int begin_file(ds_source *s, const ds_row *row, ds_row_file f, char path[IO_PATH_MAX]) {
@@ -246,5 +257,7 @@ const ds_kind ds_kind_manifest = {.name = "manifest",
                                   .open = manifest_open,
                                   .close = manifest_close,
                                   .describe = manifest_describe,
+                                  .domain = manifest_domain,
+                                  .fingerprint = manifest_fingerprint,
                                   .size = manifest_size,
                                   .decode = manifest_decode};

@@ -77,34 +77,37 @@ void ds_ring_destroy(ds_ring *r) {
   *r = (ds_ring){.work = -1, .news = -1};
 }
 
-static void place(carver *c, ds_group *g, int B, int H, int W, int need, bool stored) {
-  const size_t px = (size_t)B * (size_t)H * (size_t)W, f = sizeof(float);
+static void place(carver *c, ds_group *g, const ds_planes *p) {
+  const size_t px = (size_t)p->B * (size_t)p->H * (size_t)p->W, f = sizeof(float);
+  const size_t cells = (size_t)p->B * (size_t)(p->H / 8) * (size_t)(p->W / 8);
 
-  g->B = B;
-  g->H = H;
-  g->W = W;
-  g->rgb = carve(c, 3 * px * f, ALIGN);
-  g->metric = need & DS_NEED_METRIC ? carve(c, px * f, ALIGN) : NULL;
-  g->depth = need & DS_NEED_DEPTH ? carve(c, px * f, ALIGN) : NULL;
-  g->normals = need & DS_NEED_NORMALS ? carve(c, 3 * px * f, ALIGN) : NULL;
+  g->B = p->B;
+  g->H = p->H;
+  g->W = p->W;
+  g->latent_form = p->latent ? *p->latent : (ds_latent_form){0};
+  g->latent = p->latent ? carve(c, (size_t)p->B * ds_latent_bytes(p->latent), ALIGN) : NULL;
+  g->rgb = p->latent ? NULL : carve(c, 3 * px * f, ALIGN);
+  g->metric = p->need & DS_NEED_METRIC ? carve(c, px * f, ALIGN) : NULL;
+  g->depth = p->need & DS_NEED_DEPTH ? carve(c, px * f, ALIGN) : NULL;
+  g->normals = p->need & DS_NEED_NORMALS ? carve(c, 3 * px * f, ALIGN) : NULL;
   g->mask = carve(c, px, ALIGN);
-  g->noise = stored ? carve(c, 4 * (size_t)B * (size_t)(H / 8) * (size_t)(W / 8) * f, ALIGN) : NULL;
+  g->noise = p->stored ? carve(c, 4 * cells * f, ALIGN) : NULL;
 }
 
-size_t ds_ring_plane_bytes(int B, int H, int W, int need, bool stored) {
+size_t ds_ring_plane_bytes(const ds_planes *p) {
   carver c = {NULL, 0};
   ds_group g;
 
-  place(&c, &g, B, H, W, need, stored);
+  place(&c, &g, p);
   return c.at;
 }
 
-bool ds_ring_place(const ds_ring *r, ds_slot *s, int B, int H, int W, int need, bool stored) {
+bool ds_ring_place(const ds_ring *r, ds_slot *s, const ds_planes *p) {
   carver c = {s->planes, 0};
 
-  if (ds_ring_plane_bytes(B, H, W, need, stored) > r->slot_planes) return false;
-  place(&c, &s->group, B, H, W, need, stored);
-  s->group.timesteps = stored ? s->timesteps : NULL;
+  if (ds_ring_plane_bytes(p) > r->slot_planes) return false;
+  place(&c, &s->group, p);
+  s->group.timesteps = p->stored ? s->timesteps : NULL;
   return true;
 }
 

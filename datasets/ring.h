@@ -31,6 +31,8 @@ typedef struct ds_slot {
   /* the job, with step, g and dataset of `group` */
   int npicks;
   ds_pick *picks;       /* [npicks] */
+  bool files;           /* decode, whatever was prepared */
+  bool both;            /* one pick, decoded once, wanted plain and mirrored, with frame in group */
   /* the answer */
   int status;           /* OK or the error's code; its message is in text */
   int at;               /* the pick it is about, -1 = none of them: no file is to blame */
@@ -63,10 +65,15 @@ typedef struct ds_ring {
  * reserved until it is written. Errors: E_NOMEM, E_FAIL. */
 int ds_ring_create(int nslots, int nworkers, int picks, int samples, size_t planes, ds_ring *r);
 void ds_ring_destroy(ds_ring *r);
-/* Bytes for the planes of B samples of H x W; noise too when `stored`. */
-size_t ds_ring_plane_bytes(int B, int H, int W, int need, bool stored);
+/* What the planes of a group are for. */
+typedef struct ds_planes {
+  int B, H, W, need;            /* need: DS_NEED_* */
+  bool stored;                  /* noise too */
+  const ds_latent_form *latent; /* latents and no rgb; NULL: rgb */
+} ds_planes;
+size_t ds_ring_plane_bytes(const ds_planes *p);
 /* Points the slot's group at its planes. False: they do not fit. */
-bool ds_ring_place(const ds_ring *r, ds_slot *s, int B, int H, int W, int need, bool stored);
+bool ds_ring_place(const ds_ring *r, ds_slot *s, const ds_planes *p);
 
 /* ---- trainer ---- */
 ds_slot_state ds_ring_state(const ds_slot *s);

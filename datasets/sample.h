@@ -13,6 +13,10 @@ extern "C" {
 enum { DS_ID_MAX = 256 };
 enum { DS_INDOOR = 0, DS_OUTDOOR = 1, DS_OBJECT = 2 };
 
+/* A VAE latent [C,h,w] of numbers of `size` bytes. */
+typedef struct ds_latent_form { int C, h, w, size; } ds_latent_form;
+size_t ds_latent_bytes(const ds_latent_form *f);
+
 /* Planes are row-major [C,H,W]; which of them must be there is the source's `need`. NULL planes are not filled. */
 typedef struct ds_sample {
   int H, W;
@@ -21,6 +25,7 @@ typedef struct ds_sample {
   float *depth;     /* [1,H,W] metric normalised to [-1,1] by those percentiles, for the diffusion objective */
   float *normals;   /* [3,H,W] unit, 0 where invalid */
   uint8_t *mask;    /* [1,H,W] 1 = valid */
+  void *latent;     /* of rgb, which is then not there: prepared data */
   int64_t valid;    /* number of ones in mask */
   int64_t domain;   /* DS_INDOOR ... */
   char id[DS_ID_MAX]; /* "ai_001_001/cam_00/0003", "Scene01/fog/Camera_0/00012", a file's stem */

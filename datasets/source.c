@@ -101,6 +101,7 @@ int ds_source_open(const ds_opts *o, ds_source **out) {
   TRY(own_strings(&s->o));
   TRY(take_defaults(s));
   s->samples_per_item = 1;
+  TRY(ds_hasher_create(&s->hasher));
   TRY(as_data(s->kind->open(s)));
   *out = s;
   s = NULL;
@@ -114,7 +115,10 @@ void ds_source_close(ds_source **source) {
 
   if (!s) return;
   if (s->kind) s->kind->close(s);
+  ds_cache_close(&s->cache);
+  ds_hasher_destroy(&s->hasher);
   ds_frame_free(&s->frame);
+  ds_frame_free(&s->kept);
   ds_h5_free(&s->h5);
   ds_buf_free(&s->file);
   ds_buf_free(&s->colour);
@@ -167,6 +171,11 @@ int ds_source_shape(ds_source *s, int64_t i, int *H, int *W) {
   ds_window window;
 
   NEED(i >= 0 && i < s->count, E_FAIL, "%s: no item %lld among %lld", s->o.root, (long long)i, (long long)s->count);
+  if (ds_source_latent(s)) {
+    *H = ds_cache_get_index(s->cache)->form.H;
+    *W = ds_cache_get_index(s->cache)->form.W;
+    goto out;
+  }
   if (!s->kind->read && s->o.H > 0) {
     *H = s->o.H;
     *W = s->o.W;
@@ -203,7 +212,24 @@ out:
   return st;
 }
 
-static int read_frame(ds_source *s, int64_t i, bool flip, ds_sample *out) {
+static int decode(ds_source *s, int64_t i) {
+  int st = OK;
+  const bool with_normals = s->o.need & DS_NEED_NORMALS;
+
+  s->item_domain = -1;
+  TRY(as_data(s->kind->decode(s, i)));
+  if (*s->left_out) goto out;
+  ds_hasher_begin(s->hasher);
+  if (s->cache) {
+    ds_frame_hash(&s->frame, with_normals, s->hasher);
+    TRY(ds_cache_check_frame(s->cache, i, ds_hasher_end(s->hasher)));
+  }
+out:
+  return st;
+}
+
+/* Flip, crop and resize of the decoded frame, which is spoilt. */
+static int emit(ds_source *s, int64_t i, bool flip, ds_sample *out) {
   int st = OK;
   const ds_opts *o = &s->o;
   ds_view view = {
@@ -212,9 +238,6 @@ static int read_frame(ds_source *s, int64_t i, bool flip, ds_sample *out) {
   ds_sample got = *out;
   int H, W;
 
-  s->item_domain = -1;
-  TRY(as_data(s->kind->decode(s, i)));
-  if (*s->left_out) goto out;
   TRY(window_of(s, i, s->frame.H, s->frame.W, &view.window));
   H = o->H > 0 ? o->H : view.window.H;
   W = o->H > 0 ? o->W : view.window.W;
@@ -230,14 +253,66 @@ out:
   return st;
 }
 
-int ds_source_read(ds_source *s, int64_t i, bool flip, ds_sample *out) {
+static int read_prepared(ds_source *s, int64_t i, bool flip, ds_sample *out) {
+  int st = OK;
+  const ds_cache_item *it = &ds_cache_get_index(s->cache)->items[i];
+  const int domain = s->kind->domain ? s->kind->domain(s, i) : -1;
+  const char *path = "";
+
+  if (it->state == DS_FILTERED) {
+    snprintf(s->left_out, sizeof s->left_out, "%s", it->reason);
+    goto out;
+  }
+  st = ds_cache_read(s->cache, i, flip, &path, out);
+  ds_source_reading(s, path);
+  TRY(st);
+  out->domain = domain >= 0 ? domain : s->o.domain;
+  s->kind->describe(s, i, out->id);
+out:
+  return st;
+}
+
+static int read_any(ds_source *s, int64_t i, bool flip, bool prepared, ds_sample *out) {
   int st = OK;
 
   NEED(i >= 0 && i < s->count, E_FAIL, "%s: no item %lld among %lld", s->o.root, (long long)i, (long long)s->count);
   NEED(!flip || !s->kind->read, E_FAIL, "%s: kind %s takes no flip", s->o.root, s->kind->name);
   *s->left_out = 0;
-  if (s->kind->read) TRY(as_data(s->kind->read(s, i, out)));
-  else TRY(read_frame(s, i, flip, out));
+  if (s->kind->read) {
+    TRY(as_data(s->kind->read(s, i, out)));
+  } else if (prepared) {
+    TRY(read_prepared(s, i, flip, out));
+  } else {
+    TRY(decode(s, i));
+    if (!*s->left_out) TRY(emit(s, i, flip, out));
+  }
+  ds_source_reading(s, "");
+out:
+  return st;
+}
+
+int ds_source_read(ds_source *s, int64_t i, bool flip, ds_sample *out) {
+  return read_any(s, i, flip, ds_source_latent(s) != NULL, out);
+}
+
+int ds_source_read_files(ds_source *s, int64_t i, bool flip, ds_sample *out) { return read_any(s, i, flip, false, out); }
+
+int ds_source_read_both(ds_source *s, int64_t i, ds_sample out[2], ds_hash *frame) {
+  int st = OK;
+  const bool with_normals = s->o.need & DS_NEED_NORMALS;
+
+  NEED(i >= 0 && i < s->count && !s->kind->read, E_FAIL, "%s: no item %lld to decode", s->o.root, (long long)i);
+  *s->left_out = 0;
+  s->item_domain = -1;
+  TRY(as_data(s->kind->decode(s, i)));
+  if (*s->left_out) goto out;
+  ds_hasher_begin(s->hasher);
+  ds_frame_hash(&s->frame, with_normals, s->hasher);
+  *frame = ds_hasher_end(s->hasher);
+  TRY(ds_frame_copy(&s->frame, with_normals, &s->kept));
+  TRY(emit(s, i, false, &out[0]));
+  TRY(ds_frame_copy(&s->kept, with_normals, &s->frame));
+  TRY(emit(s, i, true, &out[1]));
   ds_source_reading(s, "");
 out:
   return st;
@@ -265,4 +340,57 @@ int ds_source_store_normals(ds_source *s, int64_t i, const char *root) {
   ds_source_reading(s, "");
 out:
   return st;
+}
+/* ---- prepared data ---- */
+
+/* Every item in order: its id and what else its kind says. */
+static ds_hash hash_items(const ds_source *s) {
+  char id[DS_ID_MAX];
+
+  ds_hasher_begin(s->hasher);
+  for (int64_t i = 0; i < s->count; i++) {
+    s->kind->describe(s, i, id);
+    ds_hasher_add(s->hasher, id, strlen(id) + 1);
+    if (s->kind->fingerprint) s->kind->fingerprint(s, i, s->hasher);
+  }
+  return ds_hasher_end(s->hasher);
+}
+
+int ds_source_key(const ds_source *s, bool samples, ds_key *k) {
+  int st = OK;
+  const ds_opts *o = &s->o;
+  char items[DS_HASH_TEXT];
+
+  NEED(!s->kind->read, E_CONFIG, "%s: kind %s is stored as it is used, there is nothing to prepare", o->root, s->kind->name);
+  ds_hash_text(hash_items(s), items);
+  ds_key_add(k, "format", "%d", DS_DECODING_VERSION);
+  ds_key_add(k, "kind", "%s", s->kind->name);
+  ds_key_add(k, "layout", "%s", o->layout == DS_LAYOUT_RAW ? "raw" : o->layout == DS_LAYOUT_MARIGOLD ? "marigold" : "auto");
+  ds_key_add(k, "split", "%s", o->split);
+  ds_key_add(k, "intrinsics", "%s", o->intrinsics == DS_FIXED ? "fixed" : "per_scene");
+  ds_key_add(k, "filter", "%s", o->filter == DS_FILTER_MARIGOLD ? "marigold" : "none");
+  ds_key_add(k, "mm_wrap", "%s", o->mm_wrap ? "true" : "false");
+  ds_key_add(k, "as_reference", "%s", o->as_reference ? "true" : "false");
+  ds_key_add(k, "depth", "unit %.17g, %s", o->depth_unit, o->euclidean ? "euclidean" : "planar");
+  ds_key_add(k, "normals_frame", "%d", (int)o->normals_frame);
+  ds_key_add(k, "normals", "%s", o->normals == DS_NORMALS_FILES ? "files" : o->normals == DS_NORMALS_DEPTH ? "depth" : "auto");
+  ds_key_add(k, "planes", "%s%s%s", o->need & DS_NEED_METRIC ? "depth " : "", o->need & DS_NEED_NORMALS ? "normals " : "",
+             o->need & DS_NEED_DEPTH ? "normalised" : "");
+  ds_key_add(k, "items", "%lld %s", (long long)s->count, items);
+  if (!samples) goto out;
+  ds_key_add(k, "size", "[%d, %d]", o->H, o->W);
+  ds_key_add(k, "crop", "[%d, %d]", o->crop_H, o->crop_W);
+  ds_key_add(k, "near", "%.17g", o->near_m);
+  ds_key_add(k, "far", "%.17g", o->far_m);
+out:
+  return st;
+}
+
+void ds_source_use_cache(ds_source *s, ds_cache *c) {
+  ds_cache_close(&s->cache);
+  s->cache = c;
+}
+
+const ds_latent_form *ds_source_latent(const ds_source *s) {
+  return s->cache && ds_cache_has_samples(s->cache) ? &ds_cache_get_index(s->cache)->form.latent : NULL;
 }

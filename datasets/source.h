@@ -2,10 +2,12 @@
  * Adding a kind: one file that fills a ds_kind (kind.h), one line in kinds.c. */
 #ifndef DATASETS_SOURCE_H
 #define DATASETS_SOURCE_H
-#include "datasets/sample.h"
+#include "datasets/cache.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
+/* Goes up whenever the same files and options come to give other samples. */
+enum { DS_DECODING_VERSION = 1 };
 enum { DS_NEED_METRIC = 1, DS_NEED_NORMALS = 2, DS_NEED_DEPTH = 4 };
 typedef enum { DS_LAYOUT_AUTO, DS_LAYOUT_RAW, DS_LAYOUT_MARIGOLD } ds_layout;
 typedef enum { DS_PER_SCENE, DS_FIXED } ds_intrinsics;
@@ -68,6 +70,8 @@ int ds_source_describe(const ds_source *s, int64_t i, char id[DS_ID_MAX]);
  * mask is cleared (not with as_reference, where the mask is that of the depth). A flip is refused by stored kinds.
  * Errors: E_DATA naming the file and what is wrong with it. Not thread-safe on one source (it has scratch buffers). */
 int ds_source_read(ds_source *s, int64_t i, bool flip, ds_sample *out);
+/* The same from the files, where ds_source_read takes prepared data: with rgb. */
+int ds_source_read_files(ds_source *s, int64_t i, bool flip, ds_sample *out);
 /* Why o.filter leaves out the item that ds_source_read last read, whose planes are then not filled; NULL: it does not.
  * A function of the item's files alone. (Where the verdict is known beforehand the item is not in the list.) */
 const char *ds_source_left_out(const ds_source *s);
@@ -75,6 +79,19 @@ const char *ds_source_left_out(const ds_source *s);
  * root/vkitti_DAG_normals; a file that is there stays. Written beside and renamed. Errors: E_CONFIG for other kinds;
  * E_DATA, E_DISK, E_IO, E_NOMEM. */
 int ds_source_store_normals(ds_source *s, int64_t i, const char *root);
+/* Decodes item i once and gives it plain and mirrored, in sizes as above; frame: the hash of what was decoded. Not for stored
+ * kinds. Reads files, whatever was prepared. */
+int ds_source_read_both(ds_source *s, int64_t i, ds_sample out[2], ds_hash *frame);
+
+/* ---- prepared data ---- */
+/* Adds what determines item by item what is decoded; `samples`: also what becomes of it. Errors: E_NOMEM. */
+int ds_source_key(const ds_source *s, bool samples, ds_key *k);
+/* From now on items come from the cache where it has samples: with a latent, without rgb, at its size. Otherwise every
+ * decoded frame must have the hash that the cache has. Taken over, closed with the source. */
+void ds_source_use_cache(ds_source *s, ds_cache *c);
+/* What a latent looks like; NULL: rgb comes. */
+const ds_latent_form *ds_source_latent(const ds_source *s);
+
 /* path (size bytes of the caller's, or NULL) always names the file being read, for the report when a decoder dies in it; ""
  * when none is. */
 void ds_source_watch(ds_source *s, char *path, size_t size);

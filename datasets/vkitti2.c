@@ -237,6 +237,17 @@ static void vkitti2_describe(const ds_source *s, int64_t i, char id[DS_ID_MAX]) 
            it->frame);
 }
 
+/* Where its normals come from. */
+static void vkitti2_fingerprint(const ds_source *s, int64_t i, ds_hasher *h) {
+  const struct list *l = list_of(s);
+  const struct item *it = item_at(s, i);
+  const ds_pinhole *k = &l->camera[it->scene][it->variation][it->camera].k;
+
+  if (!needs_normals(s)) return;
+  ds_hasher_add(h, &l->normals_from_depth, sizeof l->normals_from_depth);
+  if (l->normals_from_depth && l->camera[it->scene][it->variation][it->camera].known) ds_hasher_add(h, k, sizeof *k);
+}
+
 /* ---- a frame ---- */
 
 static int vkitti2_size(ds_source *s, int64_t i, int *H, int *W) {
@@ -389,6 +400,7 @@ const ds_kind ds_kind_vkitti2 = {.name = "vkitti2",
                                  .open = vkitti2_open,
                                  .close = vkitti2_close,
                                  .describe = vkitti2_describe,
+                                 .fingerprint = vkitti2_fingerprint,
                                  .size = vkitti2_size,
                                  .decode = vkitti2_decode,
                                  .store_normals = vkitti2_store_normals};

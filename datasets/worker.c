@@ -29,7 +29,9 @@ static void samples_place(const ds_slot *s, int b, int n) {
 
   for (int i = 0; i < n; i++) {
     const size_t at = (size_t)(b + i) * px;
-    s->samples[i] = (ds_sample){.H = g->H, .W = g->W, .rgb = g->rgb + 3 * at, .mask = g->mask + at};
+    s->samples[i] = (ds_sample){.H = g->H, .W = g->W, .mask = g->mask + at};
+    if (g->latent) s->samples[i].latent = (char *)g->latent + (size_t)(b + i) * ds_latent_bytes(&g->latent_form);
+    else s->samples[i].rgb = g->rgb + 3 * at;
     if (g->metric) s->samples[i].metric = g->metric + at;
     if (g->depth) s->samples[i].depth = g->depth + at;
     if (g->normals) s->samples[i].normals = g->normals + 3 * at;
@@ -48,14 +50,22 @@ out:
   return st;
 }
 
+static int pick_read(ds_source *src, ds_slot *s, int j) {
+  const ds_pick *p = &s->picks[j];
+
+  if (s->both) return ds_source_read_both(src, p->item, s->samples, &s->group.frame);
+  return s->files ? ds_source_read_files(src, p->item, p->flip, s->samples) : ds_source_read(src, p->item, p->flip, s->samples);
+}
+
 static int group_decode(const ds_ring *r, ds_source *src, ds_slot *s) {
   int st = OK, H = 0, W = 0;
-  const int per = ds_source_samples_per_item(src), need = ds_source_opts(src)->need;
+  const int per = s->both ? 2 : ds_source_samples_per_item(src);
   const bool stored = ds_source_is_stored(src);
   ds_group *g = &s->group;
 
   TRY(group_shape(src, s, &H, &W));
-  if (!ds_ring_place(r, s, s->npicks * per, H, W, need, stored)) {
+  const ds_planes planes = {s->npicks * per, H, W, ds_source_opts(src)->need, stored, s->files ? NULL : ds_source_latent(src)};
+  if (!ds_ring_place(r, s, &planes)) {
     char id[DS_ID_MAX] = "";
     TRY(ds_source_describe(src, s->picks[0].item, id));
     s->at = -1;
@@ -64,10 +74,10 @@ static int group_decode(const ds_ring *r, ds_source *src, ds_slot *s) {
   for (int j = 0; j < s->npicks; j++) {
     ds_ring_beat(s, s->at = j);
     samples_place(s, j * per, per);
-    TRY(ds_source_read(src, s->picks[j].item, s->picks[j].flip, s->samples));
+    TRY(pick_read(src, s, j));
     const char *why = ds_source_left_out(src);
     s->left_out = why != NULL;
-    NEED(!why, E_DATA, "left out: %s", why);
+    NEED(!why, E_DATA, "%s%s", s->both ? "" : "left out: ", why);
     for (int i = 0, b = j * per; i < per; i++, b++) {
       g->valid[b] = s->samples[i].valid;
       g->domain[b] = s->samples[i].domain;

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 runs=1000000
 [ "${1:-}" != -n ] || { runs=${2:?-n needs a number} && shift 2; }
-all="csv manifest npy png jpeg safetensors config"
+all="csv manifest cache_index npy png jpeg safetensors config"
 out=build/fuzz
 flags="-g -O1 -std=gnu17 -D_GNU_SOURCE -I. -ffp-contract=off -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
 packages="yaml-0.1 jansson libxxhash libpng libturbojpeg hdf5 zlib"

@@ -15,3 +15,6 @@ e2eft_test(ds_manifest_test LINK datasets)
 e2eft_test(ds_synth_test LINK datasets)
 # the rendered scenes' truth, worked out again in numpy
 e2eft_peer_test(ds_synth_peer)
+e2eft_test(ds_cache_test LINK datasets)
+e2eft_test(ds_cache_speed_test LINK datasets LABELS slow notasan)
+e2eft_test(ds_memory_test LINK datasets LABELS slow notasan)

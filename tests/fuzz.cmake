@@ -14,6 +14,7 @@ endfunction()
 
 e2eft_fuzz(csv LINK datasets MUTATIONS 20000)
 e2eft_fuzz(manifest LINK datasets MUTATIONS 10000)
+e2eft_fuzz(cache_index LINK datasets MUTATIONS 20000)
 e2eft_fuzz(npy LINK datasets MUTATIONS 20000)
 e2eft_fuzz(png LINK datasets MUTATIONS 5000)
 e2eft_fuzz(jpeg LINK datasets MUTATIONS 5000)

@@ -1,6 +1,7 @@
 #include "trainer/bind.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* One thing a key can ask for that comes with a later version. */
@@ -68,10 +69,8 @@ static ds_normals normals_of(cf_normals n) {
 }
 
 int tr_bind_data(const cf_config *c, size_t i, ds_opts *o) {
-  int st = OK;
   const cf_data *d = &c->data[i];
 
-  NEED(!d->cache, E_CONFIG, "data.%zu.cache: a cache of latents is not available yet", i);
   ds_opts_default(o);
   o->kind = cf_kind_name(d->kind);
   o->root = d->root;
@@ -102,8 +101,7 @@ int tr_bind_data(const cf_config *c, size_t i, ds_opts *o) {
   o->keep_broken = d->keep_broken;
   o->need = needed_planes(c);
   o->group = (int)c->optim.group;
-out:
-  return st;
+  return OK;
 }
 
 /* Decoders beside the trainer, which is busy with one core at least; more than 16 have never been of use. */
@@ -127,7 +125,8 @@ int tr_data_open(const cf_config *c, tr_data *d) {
   NEED(c->ndata > 0, E_CONFIG, "data: no data set is given");
   d->sources = calloc(c->ndata, sizeof *d->sources);
   d->entries = calloc(c->ndata, sizeof *d->entries);
-  NEED(d->sources && d->entries, E_NOMEM, "data: %zu entries", c->ndata);
+  d->shape = calloc(c->ndata, sizeof *d->shape);
+  NEED(d->sources && d->entries && d->shape, E_NOMEM, "data: %zu entries", c->ndata);
   for (size_t i = 0; i < c->ndata; i++) {
     ds_opts o;
     TRY(tr_bind_data(c, i, &o));
@@ -143,6 +142,7 @@ void tr_data_close(tr_data *d) {
   for (int i = 0; i < d->n; i++) ds_source_close(&d->sources[i]);
   free(d->sources);
   free(d->entries);
+  free(d->shape);
   *d = (tr_data){0};
 }
 
@@ -157,7 +157,42 @@ out:
   return st;
 }
 
-int tr_data_check_sizes(const cf_config *c, const tr_data *d, int factor, int largest[2]) {
+enum { LOOKED_AT = 8 };
+
+/* Size of the first of entry i's items that can be read. libhdf5 may crash on a damaged file: not in this process. */
+static int first_size(const cf_config *c, const tr_data *d, int i, int *H, int *W) {
+  int st = OK;
+  ds_todo todo[LOOKED_AT];
+  ds_loader_opts o;
+  ds_loader *l = NULL;
+  ds_group *g = NULL;
+
+  tr_bind_loader(c, &o);
+  o.todo = todo;
+  o.workers = o.ahead = 1;
+  while (o.ntodo < LOOKED_AT && o.ntodo < ds_source_count(d->sources[i])) todo[o.ntodo] = (ds_todo){i, o.ntodo}, o.ntodo++;
+  TRY(ds_loader_open(&o, d->entries, d->n, &l));
+  for (int64_t n = 0; n < o.ntodo; n++) {
+    TRY(ds_loader_next(l, &g));
+    if (!g->bad) break;
+    NEED(n + 1 < o.ntodo && ds_source_opts(d->sources[i])->skip_bad_files, E_DATA, "data.%d: %s", i, g->bad);
+    ds_loader_release(l, g);
+  }
+  *H = g->H;
+  *W = g->W;
+out:
+  ds_loader_close(&l);
+  return st;
+}
+
+static int item_size(const cf_config *c, const tr_data *d, int i, int64_t item, int *H, int *W) {
+  ds_source *s = d->sources[i];
+  const bool known = ds_source_opts(s)->H > 0 || ds_source_is_stored(s) || ds_source_latent(s);
+
+  return known ? ds_source_shape(s, item, H, W) : first_size(c, d, i, H, W);
+}
+
+int tr_data_check_sizes(const cf_config *c, tr_data *d, int factor, int largest[2]) {
   int st = OK;
 
   largest[0] = largest[1] = 0;
@@ -166,8 +201,9 @@ int tr_data_check_sizes(const cf_config *c, const tr_data *d, int factor, int la
     const int64_t n = ds_source_is_stored(s) ? ds_source_count(s) : 1;
     for (int64_t j = 0; j < n; j++) {
       int H, W;
-      TRY(ds_source_shape(s, j, &H, &W));
+      TRY(item_size(c, d, i, j, &H, &W));
       TRY(tr_data_check_size(c, (size_t)i, H, W, factor));
+      if (j == 0) memcpy(d->shape[i], (const int[]){H, W}, sizeof d->shape[i]);
       if ((int64_t)H * W <= (int64_t)largest[0] * largest[1]) continue;
       largest[0] = H;
       largest[1] = W;

@@ -19,6 +19,7 @@ void tr_bind_loader(const cf_config *c, ds_loader_opts *o);
 typedef struct tr_data {
   ds_source **sources;
   ds_data *entries;
+  int (*shape)[2]; /* {H, W} of the entry's first sample, after tr_data_check_sizes */
   int n;
 } tr_data;
 /* Errors: E_CONFIG, E_DATA: the entry's index in front. */
@@ -27,8 +28,9 @@ void tr_data_close(tr_data *d);
 /* Is H x W, a sample of entry i, a size that the VAE can take? Errors: E_CONFIG, for stored groups E_DATA: the entry and
  * its size. */
 int tr_data_check_size(const cf_config *c, size_t i, int H, int W, int factor);
-/* The size of every entry's first item, of stored groups' every item. largest: item with the most pixels, {H, W}. */
-int tr_data_check_sizes(const cf_config *c, const tr_data *d, int factor, int largest[2]);
+/* The size of every entry's first readable item, of stored groups' every item; factor 1: any size will do. Images are
+ * opened in a decoder process alone. largest: item with the most pixels, {H, W}. */
+int tr_data_check_sizes(const cf_config *c, tr_data *d, int factor, int largest[2]);
 #ifdef __cplusplus
 }
 #endif

@@ -6,6 +6,7 @@
 extern "C" {
 #endif
 extern const cli_command tr_train_command;
+extern const cli_command tr_prepare_command;
 extern const cli_command tr_inspect_command;
 extern const cli_command tr_synth_command;
 extern const cli_command tr_predict_command;

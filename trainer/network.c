@@ -91,10 +91,18 @@ out:
   return st;
 }
 
-static int load_vae(const cf_config *c, tr_network *net) {
+static void place(const cf_config *c, const tr_device *d, tr_network *net) {
+  net->device = d->at;
+  net->kernels = d->kernels;
+  net->fused = d->fused;
+  net->dtype = c->run.precision == CF_BF16 ? TCHC_BF16 : TCHC_F32;
+}
+
+int tr_network_load_vae(const cf_config *c, const tr_device *d, tr_network *net) {
   int st = OK;
   char dir[IO_PATH_MAX];
 
+  place(c, d, net);
   TRY(io_path(dir, "%s/vae", c->model.path));
   TRY(md_params_create("vae", &net->vae_params));
   TRY(md_vae_declare(&net->vae_config, net->vae_params));
@@ -139,12 +147,9 @@ out:
 int tr_network_load(const cf_config *c, const tr_device *d, tr_network *net) {
   int st = OK;
 
-  net->device = d->at;
-  net->kernels = d->kernels;
-  net->fused = d->fused;
-  net->dtype = c->run.precision == CF_BF16 ? TCHC_BF16 : TCHC_F32;
+  place(c, d, net);
   TRY(load_unet(c, net));
-  TRY(load_vae(c, net));
+  TRY(tr_network_load_vae(c, d, net));
   TRY(load_text(c, net));
 out:
   return st;

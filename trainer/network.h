@@ -40,6 +40,8 @@ typedef struct tr_network {
 int tr_network_read(const cf_config *c, tr_network *net);
 /* Loads (model.init: random draws) weights, gets the networks ready to train on d. Errors: E_CKPT, E_NOMEM, E_DEVICE. */
 int tr_network_load(const cf_config *c, const tr_device *d, tr_network *net);
+/* The VAE alone, of a net whose vae_config was read: what prepares latents. */
+int tr_network_load_vae(const cf_config *c, const tr_device *d, tr_network *net);
 /* Declares and checks the weights' names and shapes without reading them; numel of U-Net and VAE. Errors: E_CKPT. */
 int tr_network_check(const cf_config *c, const tr_network *net, int64_t *unet_numel, int64_t *vae_numel);
 void tr_network_fini(tr_network *net);

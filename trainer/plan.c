@@ -114,7 +114,7 @@ out:
   return st;
 }
 
-static const char *bytes_text(int64_t n, char out[32]) {
+const char *tr_bytes_text(int64_t n, char out[32]) {
   const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   double x = (double)n;
   int i = 0;
@@ -132,9 +132,8 @@ static void print_data(const tr_plan *p, const cf_config *c, const tr_data *d, F
   const int batch = p->group * p->groups;
 
   for (int i = 0; i < d->n; i++) {
-    int H = 0, W = 0;
+    const int H = d->shape[i][0], W = d->shape[i][1];
     const int per_item = ds_source_samples_per_item(d->sources[i]);
-    if (ds_source_shape(d->sources[i], 0, &H, &W) != OK) err_clear();
     fprintf(f, "  data.%d       %s: %lld samples of %d x %d, weight %g, %s\n", i, cf_kind_name(c->data[i].kind),
             (long long)(ds_source_count(d->sources[i]) * per_item), H, W, c->data[i].weight, c->data[i].root);
   }
@@ -151,9 +150,9 @@ static void print_memory(const tr_plan *p, FILE *f) {
   char a[32], b[32], c[32], d[32], e[32];
 
   fprintf(f, "  memory       %s: weights %s, gradients and optimizer %s, activations about %s, samples ahead %s\n",
-          bytes_text(p->weights + p->optimizer + p->activations + p->groups_ahead, a), bytes_text(p->weights, b),
-          bytes_text(p->optimizer, c), bytes_text(p->activations, d), bytes_text(p->groups_ahead, e));
-  if (p->room) fprintf(f, "               of %s%s\n", bytes_text(p->room, a), p->fits ? "" : ": THIS MAY NOT FIT");
+          tr_bytes_text(p->weights + p->optimizer + p->activations + p->groups_ahead, a), tr_bytes_text(p->weights, b),
+          tr_bytes_text(p->optimizer, c), tr_bytes_text(p->activations, d), tr_bytes_text(p->groups_ahead, e));
+  if (p->room) fprintf(f, "               of %s%s\n", tr_bytes_text(p->room, a), p->fits ? "" : ": THIS MAY NOT FIT");
 }
 
 void tr_plan_print(const tr_plan *p, const cf_config *c, const tr_network *net, const tr_data *d, FILE *f) {
@@ -169,7 +168,7 @@ void tr_plan_print(const tr_plan *p, const cf_config *c, const tr_network *net, 
   fprintf(f, "  micro-batch  %d samples through the U-Net%s, %d through the decoder at once%s\n", p->unet_batch,
           p->chosen ? " (auto)" : "", p->decoder_batch, recomputed(p));
   print_memory(p, f);
-  fprintf(f, "  checkpoint   %s each", bytes_text(p->checkpoint, size));
+  fprintf(f, "  checkpoint   %s each", tr_bytes_text(p->checkpoint, size));
   if (c->checkpoint.every) fprintf(f, ", every %lld steps", (long long)c->checkpoint.every);
   if (c->checkpoint.keep) fprintf(f, ", the last %lld kept", (long long)c->checkpoint.keep);
   if (p->snapshot) fprintf(f, ", written in the background from a copy in host memory");

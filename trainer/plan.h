@@ -22,6 +22,8 @@ typedef struct tr_plan {
   int64_t room;                   /* of the device; 0 = unknown */
 } tr_plan;
 
+/* "1.5 GiB" */
+const char *tr_bytes_text(int64_t n, char out[32]);
 /* Needs net as read from JSON, not loaded. largest: height and width of the largest sample. What depends on the device is
  * left to tr_plan_fit. */
 int tr_plan_sizes(const cf_config *c, const tr_network *net, const int largest[2], tr_plan *p);

@@ -24,7 +24,7 @@ double tr_progress_eta(const tr_progress *p, int64_t step) {
   return (n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2) * (double)(p->steps - step);
 }
 
-static const char *duration(double seconds, char out[24]) {
+const char *tr_duration_text(double seconds, char out[24]) {
   const long long s = llround(seconds);
 
   if (s >= 86400) snprintf(out, 24, "%lldd%02lldh", s / 86400, s / 3600 % 24);
@@ -40,6 +40,6 @@ void tr_progress_step(tr_progress *p, const tr_metrics *m, bool last) {
   p->seconds[p->seen++ % TR_PROGRESS_STEPS] = m->seconds;
   log_status(last, "step %lld/%lld (%.1f%%)  loss %.4g  lr %.3g  %.3g samples/s  data wait %.0f%%  ETA %s%s",
              (long long)m->step, (long long)p->steps, 100.0 * (double)m->step / (double)p->steps, m->loss, m->lr,
-             m->samples_per_second, 100 * m->data_wait / m->seconds, duration(tr_progress_eta(p, m->step), eta),
+             m->samples_per_second, 100 * m->data_wait / m->seconds, tr_duration_text(tr_progress_eta(p, m->step), eta),
              m->skipped ? "  (skipped)" : "");
 }

@@ -15,6 +15,8 @@ typedef struct tr_progress {
   int64_t seen;
 } tr_progress;
 
+/* "1d02h", "3h05m", "2m10s", "9s". */
+const char *tr_duration_text(double seconds, char out[24]);
 void tr_progress_init(tr_progress *p, int64_t steps);
 /* Seconds to the end after step `step`, from the median of the last steps; -1 before the first. */
 double tr_progress_eta(const tr_progress *p, int64_t step);

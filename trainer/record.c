@@ -49,6 +49,22 @@ out:
   return st;
 }
 
+int tr_hash_folder(const char *dir, tr_hash *out) {
+  int st = OK;
+  char *chunk = malloc(CHUNK);
+  XXH3_state_t *h = XXH3_createState();
+
+  NEED(h && chunk, E_NOMEM, "hash of %s", dir);
+  XXH3_128bits_reset(h);
+  TRY(hash_folder(dir, h, chunk));
+  *out = hash_of(XXH3_128bits_digest(h));
+out:
+  XXH3_freeState(h);
+  free(chunk);
+  return st;
+}
+
+/* The parts of the base model that training reads. */
 int tr_hash_base(const char *path, tr_hash *out) {
   int st = OK;
   const char *const parts[] = {"unet", "vae", "text_encoder", "tokenizer", "scheduler"};

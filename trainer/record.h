@@ -28,6 +28,8 @@ int tr_record_add(const char *run_dir, const char *key, json_t *value);
 typedef struct tr_hash { char hex[33]; } tr_hash;
 /* Of the parts of a model folder that training reads, or of a whole file. Errors: E_CKPT, E_NOMEM. */
 int tr_hash_base(const char *path, tr_hash *out);
+/* Of the names and bytes of a folder's files, not of folders in it. */
+int tr_hash_folder(const char *dir, tr_hash *out);
 tr_hash tr_hash_text(const char *text);
 #ifdef __cplusplus
 }

@@ -14,6 +14,7 @@
 #include "trainer/model_export.h"
 #include "trainer/optimizer.h"
 #include "trainer/plan.h"
+#include "trainer/prepared.h"
 #include "trainer/progress.h"
 #include "trainer/record.h"
 #include "trainer/saver.h"
@@ -63,6 +64,7 @@ static int open_inputs(run *r) {
 
   TRY(tr_network_read(r->c, &r->net));
   TRY(tr_data_open(r->c, &r->data));
+  TRY(tr_prepared_use(r->c, &r->data));
   TRY(tr_data_check_sizes(r->c, &r->data, md_vae_factor(&r->net.vae_config), largest));
   TRY(tr_plan_make(r->c, &r->net, &r->data, largest, &r->plan));
   tr_bind_loader(r->c, &lo);
@@ -211,7 +213,9 @@ static int dump_groups(const run *r, int64_t step) {
   TRY(io_make_dirs(dir));
   for (int g = 0; g < r->plan.groups; g++) {
     TRY(io_path(path, "%s/%06d.safetensors", dir, g));
-    TRY(ds_group_save(r->groups[g], path));
+    /* prepared data have no images */
+    if (ds_loader_decode(r->loader, r->groups[g]) == OK) TRY(ds_group_save(r->groups[g], path));
+    else log_warn("%s: not written: %s", path, err_text());
   }
 out:
   return st;
@@ -451,6 +455,7 @@ int tr_run_dry(const cf_config *c, FILE *f) {
   TRY(tr_bind_loss(c, &loss));
   TRY(tr_network_read(c, &r.net));
   TRY(tr_data_open(c, &r.data));
+  TRY(tr_prepared_use(c, &r.data));
   TRY(tr_data_check_sizes(c, &r.data, md_vae_factor(&r.net.vae_config), largest));
   for (int i = 0; i < r.data.n; i++) TRY(decode_one(c, &r.data, i));
   TRY(tr_plan_make(c, &r.net, &r.data, largest, &r.plan));

@@ -167,20 +167,46 @@ out:
 
 /* ---- networks ---- */
 
+/* The RGB latents [group,C,h,w] of group i: prepared, or encoded now. */
+static int group_latent(const tr_stepper *s, const micro *m, int i, tchc_tensor **latent) {
+  int st = OK;
+  ds_group *g = m->groups[i];
+  const ds_latent_form *f = &g->latent_form;
+  const int64_t stored[] = {s->o.group, f->C, f->h, f->w};
+  const micro one = {.groups = &g, .n = 1, .B = s->o.group, .H = m->H, .W = m->W};
+  tchc_tensor *rgb = NULL, *input = NULL;
+
+  if (g->latent) {
+    NEED((size_t)f->size == tchc_dtype_size(s->net->dtype), E_FAIL, "%s: prepared latents of %d bytes a number", g->id[0], f->size);
+    TRY(tchc_from_host(g->latent, stored, 4, s->net->dtype, s->net->device, latent));
+    goto out;
+  }
+  TRY(make_room(s, &one, 3, TCHC_F32, &rgb));
+  TRY(fill(s, &one, plane_rgb, rgb));
+  TRY(tchc_to_type(rgb, s->net->dtype, &input));
+  TRY(md_vae_latent(s->net->vae, input, latent));
+out:
+  return st;
+}
+
 static int encode(const tr_stepper *s, const micro *m, tchc_tensor **latent) {
   int st = OK;
   tchc_scope *scope = NULL;
-  tchc_tensor *rgb = NULL, *input = NULL, *l = NULL;
+  const tchc_tensor **parts = calloc((size_t)m->n, sizeof *parts);
+  tchc_tensor *l = NULL;
 
+  NEED(parts, E_NOMEM, "latents of %d groups", m->n);
   TRY(tchc_scope_open(&scope));
-  TRY(make_room(s, m, 3, TCHC_F32, &rgb));
-  TRY(fill(s, m, plane_rgb, rgb));
-  TRY(tchc_to_type(rgb, s->net->dtype, &input));
-  TRY(md_vae_latent(s->net->vae, input, &l));
+  for (int i = 0; i < m->n; i++) {
+    TRY(group_latent(s, m, i, &l));
+    parts[i] = l;
+  }
+  if (m->n > 1) TRY(tchc_cat(parts, m->n, 0, &l));
   tchc_promote(l);
   *latent = l;
 out:
   tchc_scope_close(&scope);
+  free(parts);
   return st;
 }
 

@@ -73,6 +73,11 @@ int ds_source_samples_per_item(const ds_source *s) { return s->per_item; }
 bool ds_source_is_stored(const ds_source *s) { return s->stored; }
 const ds_opts *ds_source_opts(const ds_source *s) { return &s->opts; }
 
+const ds_latent_form *ds_source_latent(const ds_source *s) {
+  (void)s;
+  return NULL;
+}
+
 int ds_source_shape(ds_source *s, int64_t i, int *H, int *W) {
   *H = s->H;
   *W = s->W + (fake_marked(s->wide, i) ? 8 : 0);
@@ -128,7 +133,18 @@ out:
   return st;
 }
 
+int ds_source_read_files(ds_source *s, int64_t i, bool flip, ds_sample *out) { return ds_source_read(s, i, flip, out); }
+
 const char *ds_source_left_out(const ds_source *s) { return s->left_out; }
+
+int ds_source_read_both(ds_source *s, int64_t i, ds_sample out[2], ds_hash *frame) {
+  int st = OK;
+
+  for (int k = 0; k < 2; k++) TRY(ds_source_read(s, i, k == 1, &out[k]));
+  *frame = (ds_hash){(uint64_t)s->number, (uint64_t)i};
+out:
+  return st;
+}
 
 int ds_source_read_extra(ds_source *s, int64_t i, ds_extra *out) {
   out->has_noise = false;
