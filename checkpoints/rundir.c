@@ -150,22 +150,24 @@ static size_t cut_back(char *text, size_t n, int64_t step, const char *path) {
   return kept;
 }
 
-int ck_metrics_open(ck_rundir *r, int64_t step, io_file *f) {
+int ck_lines_open(ck_rundir *r, const char *name, int64_t step, io_file *f) {
   int st = OK;
   char path[IO_PATH_MAX], *text = NULL;
   size_t n = 0, kept;
 
   f->fd = -1;
-  TRY(in_dir(path, r, "metrics.jsonl", ""));
+  TRY(in_dir(path, r, name, ""));
   if (io_exists(path)) {
     TRY(io_read_file(path, PTRDIFF_MAX - 1, &text, &n));
     kept = cut_back(text, n, step, path);
     if (kept != n) TRY(io_write_file(path, text, kept));
   }
   TRY(io_append(path, f));
-  TRY(io_sync_dir(r->path)); /* the name of a new file must last as long as the lines synced into it */
+  TRY(io_sync_parent(path)); /* the name of a new file must last as long as the lines synced into it */
 out:
   if (st != OK) io_discard(f, "");
   free(text);
   return st == E_IO ? E_CKPT : st;
 }
+
+int ck_metrics_open(ck_rundir *r, int64_t step, io_file *f) { return ck_lines_open(r, "metrics.jsonl", step, f); }

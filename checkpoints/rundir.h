@@ -27,6 +27,8 @@ int ck_rundir_clear(ck_rundir *r);
 /* metrics.jsonl: cut back to the lines of steps <= step, each step once (a torn last line goes too), then opened for
  * appending. Errors: E_DISK, E_CKPT, E_NOMEM. */
 int ck_metrics_open(ck_rundir *r, int64_t step, io_file *f);
+/* The same for another file of the run folder that has one line a step, or fewer. */
+int ck_lines_open(ck_rundir *r, const char *name, int64_t step, io_file *f);
 #ifdef __cplusplus
 }
 #endif

@@ -25,6 +25,7 @@ typedef enum { CF_E2E, CF_DIFFUSION } cf_objective;
 typedef enum { CF_ADAMW, CF_ADAM } cf_optim;
 typedef enum { CF_EXPONENTIAL, CF_CONSTANT } cf_schedule;
 typedef enum { CF_SKIP, CF_REFERENCE } cf_nonfinite;
+typedef enum { CF_TRAINED, CF_EMA } cf_weights;
 typedef enum { CF_KIND_HYPERSIM, CF_KIND_VKITTI2, CF_KIND_MANIFEST, CF_KIND_BATCHES } cf_kind;
 typedef enum { CF_LAYOUT_AUTO, CF_LAYOUT_RAW, CF_LAYOUT_MARIGOLD } cf_layout;
 typedef enum { CF_PER_SCENE, CF_FIXED } cf_intrinsics;
@@ -94,7 +95,7 @@ typedef struct cf_config {
     cf_nonfinite nonfinite;
   } optim;
   struct { int64_t every, keep; bool background; } checkpoint;
-  struct { int64_t every; char **sets; size_t nsets; char *best; } validate;
+  struct { int64_t every; char **sets; size_t nsets; int64_t limit, pictures; cf_weights weights; char *best; } validate;
   struct { int64_t every; bool tensorboard; } log;
 
   struct cf_origins *origins; /* where each value came from */

@@ -87,8 +87,11 @@ const cf_key cf_keys[] = {
   {"checkpoint.background", CF_T_BOOL, C(checkpoint.background), 0, 0, NULL, "true", CF_FREE, "training goes on while a copy of its state in host memory is written; false: it waits, and needs no copy"},
 
   {"validate.every", CF_T_INT, C(validate.every), 0, BIG, NULL, "0", CF_FREE, "steps; 0 = never"},
-  {"validate.sets", CF_T_TEXTS, C(validate.sets), 0, 0, NULL, "[]", CF_FREE, "data sets to measure on"},
-  {"validate.best", CF_T_TEXT, C(validate.best), 0, 0, NULL, NULL, CF_FREE, "the metric whose best checkpoint is kept"},
+  {"validate.sets", CF_T_SETS, C(validate.sets), 0, 0, NULL, "[]", CF_FREE, "what to measure on, as eval's --data: nyuv2:/data/nyu.tar"},
+  {"validate.limit", CF_T_INT, C(validate.limit), 0, BIG, NULL, "50", CF_FREE, "images of each set, evenly spread; 0 = all"},
+  {"validate.pictures", CF_T_INT, C(validate.pictures), 0, BIG, NULL, "4", CF_FREE, "the first images of each set are shown in validation/"},
+  {"validate.weights", CF_T_ENUM, C(validate.weights), 0, 0, "trained|ema", "trained", CF_FREE, "which weights are measured"},
+  {"validate.best", CF_T_TEXT, C(validate.best), 0, 0, NULL, NULL, CF_FREE, "abs_rel, delta1, mean ...: the metric of the first set (1.mean: of set 1) whose best checkpoint is kept"},
 
   {"log.every", CF_T_INT, C(log.every), 1, BIG, NULL, "1", CF_FREE, "steps between two points in tensorboard/; metrics.jsonl has every step"},
   {"log.tensorboard", CF_T_BOOL, C(log.tensorboard), 0, 0, NULL, "false", CF_FREE, "write tensorboard/"},
@@ -236,7 +239,7 @@ static void print_type(FILE *f, const cf_key *k) {
     print_words(f, k->words);
     break;
   case CF_T_PATH: fputs("path", f); break;
-  case CF_T_TEXTS: fputs("list of texts", f); break;
+  case CF_T_SETS: fputs("list of SET:PATH", f); break;
   case CF_T_SIZE: fprintf(f, "%s%s[H, W]", k->words ? k->words : "", k->words ? " or " : ""); break;
   }
 }

@@ -15,7 +15,7 @@ typedef enum {
   CF_T_ENUM,   /* an enum of config.h whose values are `words` in order */
   CF_T_TEXT,   /* char *; one of `words` when there are any */
   CF_T_PATH,   /* char * */
-  CF_T_TEXTS,  /* char **, with a size_t count behind it */
+  CF_T_SETS,   /* char **, with a size_t count behind it: "SET:PATH" */
   CF_T_SIZE    /* int64_t[2]; `words` may name the one word that stands for 0, 0 */
 } cf_type;
 

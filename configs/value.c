@@ -190,6 +190,21 @@ static void set_enum(const target *t, const cf_node *v, void *out) {
   if (i >= 0) memcpy(out, &i, sizeof i); /* enums are as large as int */
 }
 
+/* The text of v with its file's folder before what follows the first `prefix` bytes; what comes from the command line and
+ * absolute paths stay. */
+static char *path_beside_file(const target *t, const cf_node *v, size_t prefix) {
+  const char *path = v->text + prefix, *slash = v->at.line > 0 && *path && *path != '/' ? strrchr(v->at.file, '/') : NULL;
+  const int n = slash ? (int)(slash - v->at.file) + 1 : 0;
+
+  return cf_arena_format(t->a, "%.*s%.*s%s", (int)prefix, v->text, n, v->at.file, path);
+}
+
+/* Bytes of "NAME:" before the path of a set; all of a text that is none. */
+static size_t set_prefix(const char *text) {
+  const char *colon = strchr(text, ':');
+  return colon ? (size_t)(colon - text) + 1 : strlen(text);
+}
+
 static int set_text(const target *t, const cf_node *v, char **out) {
   int st = OK;
   char *copy = NULL;
@@ -203,25 +218,21 @@ static int set_text(const target *t, const cf_node *v, char **out) {
     goto out;
   }
   if (t->k->words && read_word(t, v) < 0) goto out;
-  if (t->k->type == CF_T_PATH && *v->text != '/' && v->at.line > 0) {
-    const char *slash = strrchr(v->at.file, '/');
-    const int n = slash ? (int)(slash - v->at.file) + 1 : 0;
-    copy = cf_arena_format(t->a, "%.*s%s", n, v->at.file, v->text);
-  } else {
-    copy = cf_arena_format(t->a, "%s", v->text);
-  }
+  if (t->k->type == CF_T_PATH) copy = path_beside_file(t, v, 0);
+  else if (t->k->type == CF_T_SETS) copy = path_beside_file(t, v, set_prefix(v->text));
+  else copy = cf_arena_format(t->a, "%s", v->text);
   NEED(copy, E_NOMEM, "%s: no memory", t->name);
   *out = copy;
 out:
   return st;
 }
 
-static int set_texts(const target *t, const cf_node *v, char ***out) {
+static int set_sets(const target *t, const cf_node *v, char ***out) {
   int st = OK;
   char **list = NULL;
 
   if (v->kind != CF_LIST) {
-    wrong_type(t, v, "a list of texts");
+    wrong_type(t, v, "a list of sets");
     goto out;
   }
   NEED(list = cf_arena_alloc(t->a, sizeof *list * (v->n + 1)), E_NOMEM, "%s: no memory", t->name);
@@ -249,7 +260,7 @@ int cf_value_set(cf_arena *a, cf_errors *errors, const cf_key *k, const char *na
   case CF_T_ENUM: set_enum(&t, v, field); break;
   case CF_T_TEXT:
   case CF_T_PATH: TRY(set_text(&t, v, (char **)(void *)field)); break;
-  case CF_T_TEXTS: TRY(set_texts(&t, v, (char ***)(void *)field)); break;
+  case CF_T_SETS: TRY(set_sets(&t, v, (char ***)(void *)field)); break;
   case CF_T_SIZE: set_size(&t, v, (int64_t *)(void *)field); break;
   }
 out:
@@ -294,18 +305,19 @@ static void print_text(FILE *f, const char *s) {
   fputc('\'', f);
 }
 
-static int print_path(FILE *f, const char *path, bool absolute) {
+/* The path begins after `prefix` bytes of text. */
+static int print_path(FILE *f, const char *text, size_t prefix, bool absolute) {
   int st = OK;
   char cwd[4096];
   char *whole = NULL;
 
-  if (!absolute || *path == '/') {
-    print_text(f, path);
+  if (!absolute || !text[prefix] || text[prefix] == '/') {
+    print_text(f, text);
     goto out;
   }
   NEED(getcwd(cwd, sizeof cwd), E_FAIL, "the working folder cannot be named: %s", strerror(errno));
-  NEED(whole = malloc(strlen(cwd) + strlen(path) + 2), E_NOMEM, "no memory");
-  sprintf(whole, "%s/%s", cwd, path);
+  NEED(whole = malloc(strlen(cwd) + strlen(text) + 2), E_NOMEM, "no memory");
+  sprintf(whole, "%.*s%s/%s", (int)prefix, text, cwd, text + prefix);
   print_text(f, whole);
 out:
   free(whole);
@@ -354,15 +366,16 @@ static int print_value(FILE *f, const cf_key *k, const void *base, bool absolute
     break;
   case CF_T_TEXT:
   case CF_T_PATH:
-    if (k->type == CF_T_PATH) TRY(print_path(f, *text, absolute));
+    if (k->type == CF_T_PATH) TRY(print_path(f, *text, 0, absolute));
     else print_text(f, *text);
     break;
-  case CF_T_TEXTS:
+  case CF_T_SETS:
     memcpy(&n, text + 1, sizeof n);
     fputc('[', f);
     for (size_t i = 0; i < n; i++) {
+      const char *spec = (*(char *const *const *)(const void *)field)[i];
       if (i) fputs(", ", f);
-      print_text(f, (*(char *const *const *)(const void *)field)[i]);
+      TRY(print_path(f, spec, set_prefix(spec), absolute));
     }
     fputc(']', f);
     break;

@@ -63,7 +63,7 @@ static void test_words(void **state) {
   config_fails(state, "data: [{root: /d, size: big}]\n", NULL, "c.yaml:1:25: data.0.size: wants [H, W] or native, found big");
   config_fails(state, "data: [{root: /d, crop: native}]\n", NULL, "c.yaml:1:25: data.0.crop: wants [H, W], found native");
   config_fails(state, "data: [{root: /d, size: [8, 8, 8]}]\n", NULL, "c.yaml:1:25: data.0.size: wants [H, W] or native, found a list of 3");
-  config_fails(state, "validate: {sets: nyu}\n" DATA_LINES, NULL, "c.yaml:1:18: validate.sets: wants a list of texts, found nyu");
+  config_fails(state, "validate: {sets: nyu}\n" DATA_LINES, NULL, "c.yaml:1:18: validate.sets: wants a list of sets, found nyu");
   config_fails(state, "model: {path: [a]}\n" DATA_LINES, NULL, "c.yaml:1:15: model.path: wants a path, found a list");
   config_fails(state, "model: {path: ''}\n" DATA_LINES, NULL, "c.yaml:1:15: model.path: is empty");
 }

@@ -50,7 +50,7 @@ static void test_every_type(void **state) {
                              "objective: {loss: angular}\n"
                              "optim: {micro_batch: 4, decay_steps: 7, betas: [0, 0.5], nonfinite: reference}\n"
                              "loader: {workers: 3}\n"
-                             "validate: {sets: [a, 'b c'], best: abs_rel}\n"
+                             "validate: {sets: [a, 'b c', 'nyuv2:x/y.tar', 'eth3d:/z'], best: abs_rel}\n"
                              "data:\n"
                              "- {kind: vkitti2, root: /v, size: native, crop: [352, 1216], near: 1, far: 2.5, domain: outdoor}\n"
                              "- {kind: hypersim, root: '~/h', size: [3, 5], layout: marigold, filter: marigold, bad_file: fatal}\n"
@@ -64,8 +64,11 @@ static void test_every_type(void **state) {
   assert_true(c->optim.micro_batch == 4 && c->optim.decay_steps == 7 && c->optim.betas[0] == 0 && c->optim.betas[1] == 0.5);
   assert_int_equal(c->optim.nonfinite, CF_REFERENCE);
   assert_int_equal(c->loader.workers, 3);
-  assert_int_equal(c->validate.nsets, 2);
+  assert_int_equal(c->validate.nsets, 4);
   assert_string_equal(c->validate.sets[1], "b c");
+  assert_true(!strncmp(c->validate.sets[2], "nyuv2:", 6)); /* a path in it is relative to the file, as all are */
+  assert_string_equal(c->validate.sets[2] + 6, tmpdir_at(state, "x/y.tar"));
+  assert_string_equal(c->validate.sets[3], "eth3d:/z");
   assert_string_equal(c->validate.best, "abs_rel");
   assert_int_equal(c->ndata, 3);
   assert_true(c->data[0].size_set && c->data[0].size[0] == 0 && c->data[0].crop_set && c->data[0].crop[1] == 1216);

@@ -3,7 +3,7 @@ foreach(name cli pack fold metrics plan memory board)
 endforeach()
 e2eft_test(tr_schedule_test LINK trainer LABELS golden)
 # these run the program: $E2EFT
-foreach(name bench golden export invariance resume modes nonfinite badinput bf16 synth predict predict_golden)
+foreach(name bench golden validate export invariance resume modes nonfinite badinput bf16 synth predict predict_golden)
   e2eft_test(tr_${name}_test LINK base PkgConfig::JANSSON TIMEOUT 600)
   add_dependencies(tr_${name}_test e2eft)
 endforeach()

@@ -14,9 +14,6 @@ int tr_bind_supported(const cf_config *c) {
       {c->model.family == CF_GEOWIZARD, "model.family", "geowizard"},
       {c->objective.kind == CF_DIFFUSION, "objective.kind", "diffusion"},
       {c->objective.zero_snr, "objective.zero_snr", "true (it belongs to objective.kind: diffusion)"},
-      {c->validate.every > 0, "validate.every", "validation during training"},
-      {c->validate.nsets > 0, "validate.sets", "validation during training"},
-      {c->validate.best != NULL, "validate.best", "validation during training"},
   };
 
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)

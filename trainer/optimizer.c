@@ -182,6 +182,33 @@ out:
   return st;
 }
 
+/* ---- the average in the weights' place ---- */
+
+/* Part by part: there is no room for a third copy. */
+int tr_optimizer_swap_average(tr_optimizer *o) {
+  enum { PART = 1 << 22 };
+  int st = OK;
+  tchc_scope *scope = NULL;
+  tchc_tensor *const weights = md_params_flat(o->net->masters);
+
+  for (int64_t at = 0; at < o->numel; at += PART) {
+    const int64_t n = o->numel - at < PART ? o->numel - at : PART;
+    tchc_tensor *a = NULL, *b = NULL, *kept = NULL;
+    TRY(tchc_scope_open(&scope));
+    TRY(tchc_narrow(weights, 0, at, n, &a));
+    TRY(tchc_narrow(o->average, 0, at, n, &b));
+    TRY(tchc_empty(&n, 1, TCHC_F32, o->net->device, TCHC_CONTIGUOUS, &kept));
+    TRY(tchc_copy(kept, a, false));
+    TRY(tchc_copy(a, b, false));
+    TRY(tchc_copy(b, kept, false));
+    tchc_scope_close(&scope);
+  }
+  if (o->net->working) TRY(md_params_copy(o->net->working, o->net->masters));
+out:
+  tchc_scope_close(&scope);
+  return st;
+}
+
 /* ---- checkpoints ---- */
 
 /* Is the memory itself what a checkpoint holds? */

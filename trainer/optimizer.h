@@ -17,6 +17,9 @@ int tr_optimizer_step(tr_optimizer *o, double lr, const tchc_tensor *losses, boo
 /* What the last step came to; waits for the device. bad: NULL, or the name of the first parameter with a non-finite
  * gradient, lent by the network. */
 int tr_optimizer_result(tr_optimizer *o, double *norm, const char **bad);
+/* The network computes with the average of the weights, and the average's place holds the weights, until this is called once
+ * more, which gives every bit back. Needs optim.ema. Errors: E_DEVICE, E_NOMEM. */
+int tr_optimizer_swap_average(tr_optimizer *o);
 /* Decay of update t (from 1) towards `decay`: 0 first, then min(decay, t / (9 + t)). Source: diffusers EMAModel.get_decay. */
 double tr_ema_decay(double decay, int64_t t);
 

@@ -22,6 +22,7 @@
 #include "trainer/signals.h"
 #include "trainer/start.h"
 #include "trainer/step.h"
+#include "trainer/validate.h"
 #include "trainer/version.h"
 
 typedef struct run {
@@ -44,6 +45,7 @@ typedef struct run {
   ds_group **groups;       /* [plan.groups] of the step, NULL between steps */
   int64_t step;            /* steps done */
   tr_saver *saver;
+  tr_validator *validator; /* NULL without validate.every */
   int64_t saved;           /* step of the newest checkpoint, on its way or on the disk; 0 for none */
   int64_t nonfinite_row;   /* skipped steps in a row */
 } run;
@@ -69,6 +71,7 @@ static int open_inputs(run *r) {
   TRY(tr_plan_make(r->c, &r->net, &r->data, largest, &r->plan));
   tr_bind_loader(r->c, &lo);
   TRY(ds_loader_open(&lo, r->data.entries, r->data.n, &r->loader));
+  TRY(tr_validator_open(r->c, &r->validator));
   NEED((r->groups = calloc((size_t)r->plan.groups, sizeof *r->groups)) != NULL, E_NOMEM, "groups");
 out:
   return st;
@@ -169,6 +172,7 @@ static int open_records(run *r) {
   TRY(ck_metrics_open(r->dir, r->step, &r->metrics));
   TRY(open_board(r));
   TRY(tr_saver_create(r->c, ck_rundir_path(r->dir), r->config_text, r->optimizer, &r->metrics, &r->saver));
+  if (r->validator) TRY(tr_validator_attach(r->validator, &r->net, r->optimizer, r->dir, r->step));
 out:
   return st;
 }
@@ -342,6 +346,20 @@ out:
   return st;
 }
 
+/* Before the step's checkpoint: one that is there has been measured. */
+static int validate(run *r) {
+  int st = OK;
+  bool best;
+
+  if (!tr_validator_due(r->validator, r->step)) goto out;
+  TRY(tr_validator_run(r->validator, r->step, r->board, &best));
+  if (!best) goto out;
+  TRY(save_and_wait(r));
+  TRY(tr_validator_mark(r->validator));
+out:
+  return st;
+}
+
 static int stop(run *r, int sig) {
   int st = OK;
 
@@ -362,6 +380,7 @@ static int train(run *r) {
     if ((sig = tr_signal_seen())) TRY(stop(r, sig));
     TRY(one_step(r));
     TRY(tr_saver_check(r->saver));
+    TRY(validate(r));
     if (every && r->step % every == 0) TRY(save(r));
   }
   TRY(save_and_wait(r));
@@ -392,6 +411,7 @@ out:
 static void close_run(run *r) {
   release_groups(r);
   tr_saver_destroy(&r->saver);
+  tr_validator_close(&r->validator);
   if (r->metrics.fd >= 0) (void)io_close(&r->metrics);
   close_board(r);
   tr_optimizer_destroy(&r->optimizer);
