@@ -66,7 +66,7 @@ typedef struct cf_data {
 } cf_data;
 
 typedef struct cf_config {
-  struct { char *dir; uint64_t seed; cf_device device; cf_precision precision; bool deterministic; cf_kernels kernels; double memory_limit; } run;
+  struct { char *dir; uint64_t seed; cf_device device; cf_precision precision; bool deterministic, preflight; cf_kernels kernels; double memory_limit; } run;
   struct {
     char *path;             /* NULL when unset */
     cf_task task;

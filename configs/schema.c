@@ -18,6 +18,7 @@ const cf_key cf_keys[] = {
   {"run.deterministic", CF_T_BOOL, C(run.deterministic), 0, 0, NULL, "false", CF_FREE, "only kernels that give the same bits each time"},
   {"run.kernels", CF_T_ENUM, C(run.kernels), 0, 0, "auto|plain|fused", "auto", CF_FREE, "fused: this program's kernels between convolutions; plain: libtorch's operators one by one; auto: fused on a GPU"},
   {"run.memory_limit", CF_T_REAL, C(run.memory_limit), 0, BIG, NULL, "0", CF_FREE, "GiB that a run may use of the GPU's memory, or plan with on the CPU; 0 = all there is"},
+  {"run.preflight", CF_T_BOOL, C(run.preflight), 0, 0, NULL, "true", CF_FREE, "look at the data and at one gradient before step 1; false: begin at once"},
 
   {"model.path", CF_T_PATH, C(model.path), 0, 0, NULL, NULL, CF_FREE, "the base model's diffusers folder"},
   {"model.task", CF_T_ENUM, C(model.task), 0, 0, "depth|normals|joint", "depth", 0, "what is learnt; joint is not built yet"},

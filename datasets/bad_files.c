@@ -1,6 +1,7 @@
 #include "datasets/bad_files.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 
@@ -28,16 +29,20 @@ out:
 
 int ds_bad_files_report(ds_bad_files *b, int dataset, int64_t item, const char *reason) {
   int st = OK;
+  char *copy = NULL;
 
   if (ds_bad_files_find(b, dataset, item)) goto out;
-  TRY(add(b, &(ds_bad_item){.dataset = dataset, .item = item}));
+  NEED((copy = strdup(reason)) != NULL, E_NOMEM, "bad files");
+  TRY(add(b, &(ds_bad_item){.dataset = dataset, .item = item, .reason = copy}));
+  copy = NULL;
   log_warn("data.%d: bad file skipped: %s", dataset, reason);
 out:
+  free(copy);
   return st;
 }
 
 int ds_bad_files_leave_out(ds_bad_files *b, int dataset, int64_t item) {
-  return ds_bad_files_find(b, dataset, item) ? OK : add(b, &(ds_bad_item){dataset, true, item});
+  return ds_bad_files_find(b, dataset, item) ? OK : add(b, &(ds_bad_item){.dataset = dataset, .left_out = true, .item = item});
 }
 
 int64_t ds_bad_files_left_out(const ds_bad_files *b, int dataset) {
@@ -48,6 +53,7 @@ int64_t ds_bad_files_left_out(const ds_bad_files *b, int dataset) {
 }
 
 void ds_bad_files_fini(ds_bad_files *b) {
+  for (int64_t i = 0; i < b->n; i++) free(b->items[i].reason);
   free(b->items);
   *b = (ds_bad_files){0};
 }

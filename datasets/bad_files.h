@@ -9,7 +9,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-typedef struct ds_bad_item { int dataset; bool left_out; int64_t item; } ds_bad_item;
+/* reason: names the file; NULL for what a filter left out. */
+typedef struct ds_bad_item { int dataset; bool left_out; int64_t item; char *reason; } ds_bad_item;
 /* All zero is empty. n counts both sorts. */
 typedef struct ds_bad_files { ds_bad_item *items; int64_t n, room, left_out; } ds_bad_files;
 

@@ -584,6 +584,13 @@ void ds_loader_memory(const ds_loader *l, void **at, size_t *bytes, bool *known)
 }
 
 int64_t ds_loader_bad_files(const ds_loader *l) { return l->bad.n - l->bad.left_out; }
+const char *ds_loader_bad_file(const ds_loader *l, int64_t i, int *dataset) {
+  const ds_bad_item *item = l->bad.items;
+
+  for (; item->left_out || i > 0; item++) i -= !item->left_out;
+  *dataset = item->dataset;
+  return item->reason;
+}
 int64_t ds_loader_left_out(const ds_loader *l, int dataset) { return ds_bad_files_left_out(&l->bad, dataset); }
 
 int ds_loader_worker_pids(const ds_loader *l, int *pids, int max) {

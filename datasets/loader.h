@@ -76,6 +76,9 @@ int ds_loader_decode(ds_loader *l, ds_group *g);
 double ds_loader_waited(ds_loader *l);
 /* Bad files reported so far (each once). */
 int64_t ds_loader_bad_files(const ds_loader *l);
+/* Bad file i of them in the order in which they were met: its data set, and the reason, which names the file. Lent until
+ * ds_loader_close. */
+const char *ds_loader_bad_file(const ds_loader *l, int64_t i, int *dataset);
 /* Items of data[dataset] that its filter has left out so far: others were drawn instead (ds_mixer_replace). With `singly`
  * and no shuffling they are passed over. */
 int64_t ds_loader_left_out(const ds_loader *l, int dataset);

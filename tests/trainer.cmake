@@ -12,6 +12,10 @@ set_tests_properties(tr_predict_golden_test PROPERTIES LABELS "golden;notasan")
 e2eft_peer_test(tr_peer)
 # TensorBoard itself reads what a run wrote
 e2eft_peer_test(tr_board_peer)
+e2eft_test(tr_preflight_test LINK datasets PkgConfig::JANSSON LABELS fast notasan TIMEOUT 300)
+e2eft_test(tr_damaged_test LINK base PkgConfig::JANSSON TIMEOUT 300)
+add_dependencies(tr_preflight_test e2eft)
+add_dependencies(tr_damaged_test e2eft)
 add_test(NAME own_images COMMAND "${CMAKE_CURRENT_LIST_DIR}/own_images.sh" $<TARGET_FILE:e2eft> "${CMAKE_SOURCE_DIR}")
 set_tests_properties(own_images PROPERTIES LABELS fast TIMEOUT 120 ENVIRONMENT OMP_NUM_THREADS=1)
 # what runs leave behind, in diffusers' own pipelines

@@ -8,12 +8,14 @@
 
 #include "base/log.h"
 #include "checkpoints/rundir.h"
+#include "trainer/bad_list.h"
 #include "trainer/bind.h"
 #include "trainer/board.h"
 #include "trainer/device.h"
 #include "trainer/model_export.h"
 #include "trainer/optimizer.h"
 #include "trainer/plan.h"
+#include "trainer/preflight.h"
 #include "trainer/prepared.h"
 #include "trainer/progress.h"
 #include "trainer/record.h"
@@ -42,6 +44,7 @@ typedef struct run {
   io_file metrics;
   tr_board *board;         /* NULL without log.tensorboard */
   char **set_names;        /* [data.n] "0-hypersim" */
+  tr_bad_list bad;
   ds_group **groups;       /* [plan.groups] of the step, NULL between steps */
   int64_t step;            /* steps done */
   tr_saver *saver;
@@ -68,6 +71,7 @@ static int open_inputs(run *r) {
   TRY(tr_data_open(r->c, &r->data));
   TRY(tr_prepared_use(r->c, &r->data));
   TRY(tr_data_check_sizes(r->c, &r->data, md_vae_factor(&r->net.vae_config), largest));
+  if (r->c->run.preflight) TRY(tr_preflight_data(r->c, &r->data));
   TRY(tr_plan_make(r->c, &r->net, &r->data, largest, &r->plan));
   tr_bind_loader(r->c, &lo);
   TRY(ds_loader_open(&lo, r->data.entries, r->data.n, &r->loader));
@@ -169,6 +173,7 @@ static int open_records(run *r) {
   TRY(log_open_file(path));
   introduce(r);
   TRY(tr_record_write(&record));
+  TRY(tr_bad_list_open(ck_rundir_path(r->dir), &r->bad));
   TRY(ck_metrics_open(r->dir, r->step, &r->metrics));
   TRY(open_board(r));
   TRY(tr_saver_create(r->c, ck_rundir_path(r->dir), r->config_text, r->optimizer, &r->metrics, &r->saver));
@@ -184,6 +189,7 @@ static int next_groups(run *r) {
   const int factor = md_vae_factor(&r->net.vae_config);
 
   for (int g = 0; g < r->plan.groups; g++) {
+    if (r->groups[g]) continue; /* from the look before step 1 */
     TRY(ds_loader_next(r->loader, &r->groups[g]));
     TRY(tr_data_check_size(r->c, (size_t)r->groups[g]->dataset, r->groups[g]->H, r->groups[g]->W, factor));
   }
@@ -196,6 +202,23 @@ static void release_groups(run *r) {
     if (r->groups[g]) ds_loader_release(r->loader, r->groups[g]);
     r->groups[g] = NULL;
   }
+}
+
+/* The first step's groups, which stay for it, and whether they teach the network anything. */
+static int look_ahead(run *r) {
+  int st = OK;
+  tr_step_opts so;
+  const ls_kind *loss;
+
+  TRY(ds_loader_seek(r->loader, r->step + 1));
+  if (!r->c->run.preflight || r->step >= r->c->optim.steps) goto out;
+  TRY(tr_bind_loss(r->c, &loss));
+  step_options(r, loss, &so);
+  TRY(next_groups(r));
+  TRY(tr_preflight_gradient(&so, &r->net, r->groups, r->plan.groups));
+  (void)ds_loader_waited(r->loader); /* is no step's */
+out:
+  return st;
 }
 
 /* Why a step makes no update; why[0] = 0: it does. */
@@ -375,18 +398,17 @@ static int train(run *r) {
   const int64_t every = r->c->checkpoint.every;
 
   tr_progress_init(&r->progress, r->c->optim.steps);
-  TRY(ds_loader_seek(r->loader, r->step + 1));
   while (r->step < r->c->optim.steps) {
     if ((sig = tr_signal_seen())) TRY(stop(r, sig));
     TRY(one_step(r));
+    TRY(tr_bad_list_update(&r->bad, r->loader));
     TRY(tr_saver_check(r->saver));
     TRY(validate(r));
     if (every && r->step % every == 0) TRY(save(r));
   }
   TRY(save_and_wait(r));
   log_status_end();
-  if (ds_loader_bad_files(r->loader))
-    log_warn("%lld bad files were passed over", (long long)ds_loader_bad_files(r->loader));
+  tr_bad_list_tell(&r->bad);
   for (size_t i = 0; i < r->c->ndata; i++)
     if (ds_loader_left_out(r->loader, (int)i))
       log_info("data.%zu: the filter left out %lld frames", i, (long long)ds_loader_left_out(r->loader, (int)i));
@@ -419,6 +441,7 @@ static void close_run(run *r) {
   tr_network_fini(&r->net);
   ds_loader_close(&r->loader);
   tr_data_close(&r->data);
+  tr_bad_list_close(&r->bad);
   free(r->groups);
   free(r->config_text);
   ck_rundir_close(&r->dir);
@@ -440,6 +463,7 @@ int tr_run(const cf_config *c, const tr_run_opts *o) {
   TRY(tr_signals_install());
   TRY(load_model(&r));
   TRY(restore(&r));
+  TRY(look_ahead(&r));
   TRY(open_records(&r));
   TRY(train(&r));
   TRY(export_model(&r));
@@ -448,39 +472,24 @@ out:
   return st;
 }
 
-/* Through a decoder process, as in training: a damaged file must not end the check. */
-static int decode_one(const cf_config *c, tr_data *d, int i) {
-  int st = OK;
-  ds_loader_opts lo;
-  ds_loader *loader = NULL;
-  ds_group *g = NULL;
-
-  tr_bind_loader(c, &lo);
-  lo.groups_per_step = lo.workers = 1;
-  TRY(ds_loader_open(&lo, &d->entries[i], 1, &loader));
-  TRY(ds_loader_seek(loader, 1));
-  TRY(ds_loader_next(loader, &g));
-  ds_loader_release(loader, g);
-out:
-  ds_loader_close(&loader);
-  return st;
-}
+/* Parameters below which a forward and a backward pass cost nothing worth saving in a dry run. */
+static const int64_t SMALL_MODEL = 20000000;
 
 int tr_run_dry(const cf_config *c, FILE *f) {
-  int st = OK, largest[2];
+  int st = OK;
   const ls_kind *loss;
   run r = {.c = c, .metrics = {.fd = -1}};
 
   TRY(tr_bind_supported(c));
   TRY(tr_bind_loss(c, &loss));
-  TRY(tr_network_read(c, &r.net));
-  TRY(tr_data_open(c, &r.data));
-  TRY(tr_prepared_use(c, &r.data));
-  TRY(tr_data_check_sizes(c, &r.data, md_vae_factor(&r.net.vae_config), largest));
-  for (int i = 0; i < r.data.n; i++) TRY(decode_one(c, &r.data, i));
-  TRY(tr_plan_make(c, &r.net, &r.data, largest, &r.plan));
-  TRY(tr_device_open(c, &r.device));
-  tr_plan_fit(c, &r.net, r.device.at.type, r.device.fused, tr_device_room(c, &r.device), &r.plan);
+  TRY(open_inputs(&r));
+  if (r.plan.unet_numel <= SMALL_MODEL) {
+    TRY(load_model(&r));
+    TRY(look_ahead(&r));
+  } else {
+    TRY(tr_device_open(c, &r.device));
+    tr_plan_fit(c, &r.net, r.device.at.type, r.device.fused, tr_device_room(c, &r.device), &r.plan);
+  }
   TRY(cf_print(c, f));
   tr_plan_print(&r.plan, c, &r.net, &r.data, f);
 out:
