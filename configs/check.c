@@ -57,6 +57,20 @@ static void check_stored(const check *k, int entry) {
   }
 }
 
+/* What belongs to published data sets, whose reference there is. */
+static void check_manifest(const check *k, int entry) {
+  const char *const keys[] = {"data.as_reference", "data.mm_wrap"};
+  const cf_data *d = &k->c->data[entry];
+  char name[64];
+
+  if (d->kind != CF_KIND_MANIFEST || !good(k, "data.kind", entry)) return;
+  for (int i = 0; i < 2; i++) {
+    if (!(i ? d->mm_wrap : d->as_reference)) continue;
+    snprintf(name, sizeof name, "data.%d.%s", entry, keys[i] + strlen("data."));
+    cf_report(k->errors, of(k, keys[i], entry)->at, name, "does not apply to kind manifest");
+  }
+}
+
 static void check_range(const check *k, int entry) {
   const cf_data *d = &k->c->data[entry];
   const double far = d->far_m > 0 ? d->far_m : d->kind == CF_KIND_VKITTI2 ? 80 : 65;
@@ -83,6 +97,7 @@ void cf_check(const cf_config *c, bool require_model, cf_errors *errors) {
   for (size_t i = 0; i < c->ndata; i++) {
     check_stored(&k, (int)i);
     check_range(&k, (int)i);
+    check_manifest(&k, (int)i);
   }
   check_weights(&k);
   if (require_model && !c->model.path && good(&k, "model.path", -1))

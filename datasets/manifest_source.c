@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "datasets/kind.h"
 #include "datasets/manifest_rows.h"
 #include "datasets/normals_frame.h"
@@ -78,6 +79,7 @@ static int manifest_open(ds_source *s) {
   TRY(ds_manifest_open(s->o.root, &wants, &l->m));
   TRY(check_files(s));
   s->count = l->m->n;
+  log_info("%s: %lld rows of split %s; %lld of others", l->m->path, (long long)l->m->n, s->o.split, (long long)l->m->other);
 out:
   return st;
 }

@@ -181,6 +181,9 @@ static void test_overrides(void **state) {
   config_fails(state, DATA_LINES, "optim.betas=[0.9", "-s optim.betas=[0.9: not YAML: did not find expected ',' or ']', while parsing a flow sequence");
   config_fails(state, DATA_LINES, "base=x.yaml", "-s base=x.yaml: base: belongs in a config file; it is read before overrides");
   config_fails(state, DATA_LINES, "optim.lr.x=1", "-s optim.lr.x=1: optim.lr: wants a number, found a section");
+  config_fails(state, "data:\n- kind: manifest\n  root: /d\n  as_reference: true\n  mm_wrap: true\n", NULL,
+               "c.yaml:4:17: data.0.as_reference: does not apply to kind manifest\n"
+               "c.yaml:5:12: data.0.mm_wrap: does not apply to kind manifest");
   config_fails(state, "data: [{kind: batches, root: /d}]\n", "data.0.flip=0",
                "-s data.0.flip=0: data.0.flip: does not apply to kind batches, whose groups are used as stored");
 }
