@@ -8,7 +8,7 @@
 #include "datasets/colour_map.h"
 #include "datasets/image_write.h"
 #include "eval/evaluate.h"
-#include "eval/predict.h"
+#include "eval/model_predictor.h"
 
 struct tr_validator {
   const cf_config *c;
@@ -29,8 +29,6 @@ typedef struct pass {
   tr_board *board;
   int64_t step;
   int set;
-  const ev_item *item; /* image being predicted */
-  float *out;          /* where its prediction goes */
 } pass;
 
 /* ---- what to measure ---- */
@@ -136,30 +134,6 @@ out:
 
 /* ---- predictions ---- */
 
-static int read_item(void *ctx, size_t i, ev_image *out) {
-  int st = OK;
-  const ev_item *item = ((pass *)ctx)->item;
-  const size_t n = 3 * (size_t)item->H * (size_t)item->W;
-
-  (void)i;
-  TRY(ds_buf_need(&out->rgb, n));
-  memcpy(out->rgb.p, item->image, n);
-  out->H = item->H;
-  out->W = item->W;
-  out->out_H = out->out_W = 0;
-out:
-  return st;
-}
-
-static int take_prediction(void *ctx, size_t i, const ev_image *image, const ev_prediction *p) {
-  pass *w = ctx;
-
-  (void)i, (void)image;
-  if (!p) return E_DATA;
-  memcpy(w->out, p->values, (size_t)p->C * (size_t)p->H * (size_t)p->W * sizeof *w->out);
-  return OK;
-}
-
 /* Truth or prediction [C,H,W] as colours. */
 static void colour(const pass *w, const float *values, const uint8_t *mask, size_t n, uint8_t *rgb) {
   float lo = INFINITY, hi = -INFINITY;
@@ -177,16 +151,15 @@ static void colour(const pass *w, const float *values, const uint8_t *mask, size
 }
 
 /* Image, prediction and truth side by side. */
-static int show(const pass *w, int64_t i) {
+static int show(const pass *w, int64_t i, const ev_item *item, const float *prediction) {
   int st = OK;
-  const ev_item *item = w->item;
   const size_t H = (size_t)item->H, W = (size_t)item->W, n = H * W;
   char path[IO_PATH_MAX], tag[64], *png = NULL;
   size_t size;
   uint8_t *parts = malloc(2 * 3 * n), *sheet = malloc(3 * 3 * n);
 
   NEED(parts && sheet, E_NOMEM, "validation: a picture of %zu x %zu", H, W);
-  colour(w, w->out, NULL, n, parts);
+  colour(w, prediction, NULL, n, parts);
   colour(w, item->truth, item->mask, n, parts + 3 * n);
   for (size_t y = 0; y < H; y++) {
     memcpy(sheet + 9 * y * W, item->rgb + 3 * y * W, 3 * W);
@@ -211,12 +184,10 @@ out:
 static int predict(void *ctx, int64_t i, const ev_item *item, float *out) {
   int st = OK;
   pass *w = ctx;
-  const ev_images one = {.n = 1, .ctx = w, .read = read_item, .take = take_prediction};
+  ev_model model = {.estimator = &w->v->lent, .opts = &w->v->how};
 
-  w->item = item;
-  w->out = out;
-  TRY(ev_predict(&w->v->lent, &w->v->how, &one, NULL));
-  if (i < w->v->c->validate.pictures) TRY(show(w, i));
+  TRY(ev_model_predict(&model, i, item, out));
+  if (i < w->v->c->validate.pictures) TRY(show(w, i, item, out));
 out:
   return st;
 }
