@@ -6,6 +6,7 @@
 
 #include "eval/bfgs.h"
 #include "eval/resample.h"
+#include "tchc/tchc.h"
 
 enum { MEMBERS_MAX = 1000 };
 
@@ -80,6 +81,7 @@ typedef struct alignment {
   float *v;             /* [n] */
   float *seen;          /* [2 n]: scales and shifts of the cost below */
   double cost;
+  int failed;
 } alignment;
 
 static void move(const float *depth, int n, size_t pixels, const double *x, bool shift, float *out) {
@@ -89,26 +91,91 @@ static void move(const float *depth, int n, size_t pixels, const double *x, bool
   }
 }
 
-static double square_distance(const float *a, const float *b, size_t pixels) {
-  double s = 0;
-  for (size_t p = 0; p < pixels; p++) {
-    const float d = a[p] - b[p];
-    s += d * d;
-  }
-  return s / (double)pixels;
+/* torch's square root, which may be one bit off the exact one. */
+static int root(float x, double *out) {
+  int st = OK;
+  const int64_t one = 1;
+  tchc_scope *scope = NULL;
+  tchc_tensor *t = NULL, *r = NULL;
+
+  TRY(tchc_scope_open(&scope));
+  TRY(tchc_from_host(&x, &one, 1, TCHC_F32, TCHC_CPU_DEVICE, &t));
+  TRY(tchc_sqrt(t, &r));
+  TRY(tchc_item(r, out));
+out:
+  tchc_scope_close(&scope);
+  return st;
 }
 
-static double distances(const alignment *a) {
-  double sum = 0, squares = 0;
-  int pairs = 0;
+/* The square root of the mean of squares, all of it torch's own arithmetic: the minimiser's differences are so small that
+ * the rounding of this number decides its way. */
+static int root_mean(const tchc_tensor *difference, double *out) {
+  int st = OK;
+  const int64_t n = tchc_numel(difference);
+  tchc_tensor *squares = NULL, *flat = NULL, *average = NULL, *r = NULL;
 
+  TRY(tchc_mul(difference, difference, &squares));
+  TRY(tchc_reshape(squares, &n, 1, &flat));
+  TRY(tchc_mean_dim(flat, 0, false, &average));
+  TRY(tchc_sqrt(average, &r));
+  TRY(tchc_item(r, out));
+out:
+  return st;
+}
+
+/* Over all pairs of members: the sum of each one's rms, or the reference's one rms of all. */
+static int distances(const alignment *a, double *out) {
+  int st = OK, n = 0;
+  const int pairs = a->n * (a->n - 1) / 2;
+  const bool graph = tchc_grad_mode(false);
+  double each;
+  tchc_scope *scope = NULL;
+  tchc_tensor *all = NULL, *x = NULL, *y = NULL, **d = calloc((size_t)pairs + 1, sizeof(tchc_tensor *));
+
+  *out = 0;
+  TRY(tchc_scope_open(&scope));
+  NEED(d, E_NOMEM, "ensemble: %d pairs", pairs);
+  TRY(tchc_from_blob(a->moved, (int64_t[]){a->n, (int64_t)a->pixels}, 2, TCHC_F32, NULL, NULL, &all));
   for (int i = 0; i < a->n; i++)
-    for (int j = i + 1; j < a->n; j++, pairs++) {
-      const double d = square_distance(a->moved + (size_t)i * a->pixels, a->moved + (size_t)j * a->pixels, a->pixels);
-      squares += d;
-      sum += sqrtf((float)d);
+    for (int j = i + 1; j < a->n; j++) {
+      TRY(tchc_narrow(all, 0, i, 1, &x));
+      TRY(tchc_narrow(all, 0, j, 1, &y));
+      TRY(tchc_add(x, y, -1, &d[n]));
+      if (a->reference) n++;
+      else {
+        TRY(root_mean(d[n], &each));
+        *out += each;
+        tchc_free(&d[n]);
+      }
     }
-  return a->reference ? sqrtf((float)(squares / pairs)) : sum;
+  if (a->reference) {
+    TRY(tchc_cat((const tchc_tensor *const *)d, n, 0, &x));
+    TRY(root_mean(x, out));
+  }
+out:
+  tchc_scope_close(&scope);
+  tchc_grad_mode(graph);
+  free(d);
+  return st;
+}
+
+/* How far the reduced image is from spanning [0,1], added to the cost; the reference does it in f32. */
+static int add_range(alignment *a) {
+  int st = OK;
+  double near, far;
+
+  reduce(a->o->depth, a->moved, a->n, a->pixels, a->v, a->whole, NULL);
+  near = fabsf(least(a->whole, a->pixels));
+  far = fabsf(1 - most(a->whole, a->pixels));
+  if (a->reference) {
+    TRY(root((float)(near * near), &near));
+    TRY(root((float)(far * far), &far));
+    a->cost = (float)a->cost + ((float)near + (float)far) * (float)a->o->regularizer;
+  } else {
+    a->cost += (near + far) * a->o->regularizer;
+  }
+out:
+  return st;
 }
 
 static double cost(void *ctx, const double *x) {
@@ -120,15 +187,10 @@ static double cost(void *ctx, const double *x) {
     same &= f == a->seen[i];
     a->seen[i] = f;
   }
-  if (same) return a->cost;
+  if (same || a->failed != OK) return a->cost;
   move(a->depth, a->n, a->pixels, x, a->shift, a->moved);
-  a->cost = distances(a);
-  if (a->o->regularizer > 0) {
-    reduce(a->o->depth, a->moved, a->n, a->pixels, a->v, a->whole, NULL);
-    const float near = fabsf(least(a->whole, a->pixels)), far = fabsf(1 - most(a->whole, a->pixels));
-    a->cost += ((double)near + (double)far) * a->o->regularizer;
-  }
-  if (a->reference) a->cost = (float)a->cost;
+  a->failed = distances(a, &a->cost);
+  if (a->failed == OK && a->o->regularizer > 0) a->failed = add_range(a);
   return a->cost;
 }
 
@@ -155,6 +217,7 @@ static int align(const ev_ensemble_opts *o, bool reference, bool shift, const fl
   for (int i = 0; i < 2 * n; i++) a.seen[i] = NAN;
   start_of(&a, x);
   TRY(ev_bfgs(cost, &a, n * (shift ? 2 : 1), o->tolerance, o->max_iterations, x, NULL));
+  TRY(a.failed);
 out:
   free(a.moved);
   free(a.whole);

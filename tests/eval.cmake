@@ -3,6 +3,8 @@ foreach(name resample ensemble)
 endforeach()
 e2eft_test(ev_predict_test LINK eval LABELS golden)
 e2eft_test(ev_write_queue_test LINK eval LABELS fast tsan)
+# both pipelines of diffusers, live
+e2eft_peer_test(ev_pipelines_peer)
 e2eft_test(ev_measure_test LINK eval PkgConfig::JANSSON LABELS golden)
 add_executable(ev_mini_sets ev_mini_sets.c support/mini_sets.c)
 target_include_directories(ev_mini_sets PRIVATE "${CMAKE_SOURCE_DIR}")
