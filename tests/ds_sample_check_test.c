@@ -2,7 +2,9 @@
 #include "datasets/sample_check.h"
 
 #include <math.h>
+#include <stdio.h>
 
+#include "datasets/normals_frame.h"
 #include "tests/support/samples.h"
 
 static ds_source *source;
@@ -93,8 +95,51 @@ static void wrong_frames(void **state) {
   free(right);
 }
 
+/* A tilted plane with LUB normal n, seen by a camera whose focal length is f image widths. */
+static ds_sample plane_seen(const double n[3], double f) {
+  enum { H = 24, W = 32, N = H * W };
+  ds_sample s = sample_room(H, W);
+  const double length = sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2]);
+
+  for (int i = 0; i < N; i++) {
+    const double u = i % W + 0.5 - W / 2.0, v = i / W + 0.5 - H / 2.0; /* 1/depth grows along x and y as LUB's do */
+    s.metric[i] = (float)(3 * f * W * length / (n[0] * u + n[1] * v + n[2] * f * W));
+    s.mask[i] = 1;
+    for (int c = 0; c < 3; c++) {
+      s.normals[c * N + i] = (float)(n[c] / length);
+      s.rgb[c * N + i] = 0;
+    }
+  }
+  s.valid = N;
+  snprintf(s.id, sizeof s.id, "plane");
+  return s;
+}
+
+/* Stored in one of the named frames and read as another: only the right one passes. */
+static void planes(void **state) {
+  const double focal[] = {0.5, 0.87, 1.4}, n[][3] = {{0.3, 0.4, 1}, {-0.4, 0.3, 1}, {-0.3, -0.5, 1}};
+
+  (void)state;
+  for (int k = 0; k < 9; k++)
+    for (int is = DS_FRAME_LUB; is <= DS_FRAME_OPENCV; is++)
+      for (int taken = DS_FRAME_LUB; taken <= DS_FRAME_OPENCV; taken++) {
+        sample = plane_seen(n[k / 3], focal[k % 3]);
+        const int pixels = sample.H * sample.W;
+        for (int i = 0; i < pixels; i++) {
+          float v[3] = {sample.normals[i], sample.normals[pixels + i], sample.normals[2 * pixels + i]};
+          ds_normals_to_lub((ds_normals_frame)is, v); /* its own inverse */
+          ds_normals_to_lub((ds_normals_frame)taken, v);
+          for (int c = 0; c < 3; c++) sample.normals[c * pixels + i] = v[c];
+        }
+        if (is == taken) check_ok(check_sample(1e-5, 80));
+        else check_fails(E_DATA, "plane: the normals are in another frame than its depth", check_sample(1e-5, 80));
+        sample_free(&sample);
+      }
+}
+
 int main(void) {
 #define ON_FRAME(f) cmocka_unit_test_setup_teardown(f, open_frame, close_frame)
-  const struct CMUnitTest tests[] = {ON_FRAME(good_samples_pass), ON_FRAME(ranges), ON_FRAME(lengths_and_directions), ON_FRAME(wrong_frames)};
+  const struct CMUnitTest tests[] = {ON_FRAME(good_samples_pass), ON_FRAME(ranges), ON_FRAME(lengths_and_directions), ON_FRAME(wrong_frames),
+                                     cmocka_unit_test(planes)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
