@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* sync_file_range */
 #include "base/io.h"
 
 #include <dirent.h>
@@ -40,10 +41,8 @@ out:
 int io_create(const char *path, io_file *f) { return open_file(path, O_TRUNC, "create", f); }
 int io_append(const char *path, io_file *f) { return open_file(path, O_APPEND, "append to", f); }
 
-int io_write(io_file *f, const void *buf, size_t n) {
+static int write_all(io_file *f, const char *p, size_t left) {
   int st = OK;
-  const char *p = buf;
-  size_t left = n;
 
   while (left) {
     const ssize_t done = calls->write(f->fd, p, left);
@@ -53,7 +52,22 @@ int io_write(io_file *f, const void *buf, size_t n) {
     p += done;
     left -= (size_t)done;
   }
-  if (f->tap) f->tap(f->tap_ctx, buf, n);
+out:
+  return st;
+}
+
+/* Large ones in parts that go to the disk while the next is looked at, instead of all at once in fsync. */
+int io_write(io_file *f, const void *buf, size_t n) {
+  enum { PART = 32 << 20 };
+  int st = OK;
+  const char *p = buf;
+
+  for (size_t left = n, part; left; p += part, left -= part) {
+    part = left < PART ? left : PART;
+    TRY(write_all(f, p, part));
+    if (part == PART) (void)sync_file_range(f->fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* only begins; fsync has the last word */
+    if (f->tap) f->tap(f->tap_ctx, p, part);
+  }
 out:
   return st;
 }
@@ -331,13 +345,14 @@ int io_scan(const char *path, bool from_disk, void (*see)(void *ctx, const void 
   int st = OK, fd = -1;
   size_t size;
   ssize_t got;
-  char *buf = malloc(CHUNK);
+  char *buf = NULL;
 
-  NEED(buf, E_NOMEM, "%s: %d bytes to read through", path, CHUNK);
   TRY(open_regular(path, &fd, &size));
+  const size_t room = size < CHUNK ? size + 1 : CHUNK;
+  NEED((buf = malloc(room)) != NULL, E_NOMEM, "%s: %zu bytes to read through", path, room);
   if (from_disk) (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* a wish: not all file systems grant it */
   do {
-    got = calls->read(fd, buf, CHUNK);
+    got = calls->read(fd, buf, room);
     if (got < 0 && errno == EINTR) continue;
     NEED(got >= 0, err_of_errno(errno, E_IO), "%s: cannot read: %s", path, strerror(errno));
     if (got > 0) see(ctx, buf, (size_t)got);

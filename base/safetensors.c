@@ -98,6 +98,7 @@ static int parse_json(st_file *f, size_t *data) {
        (unsigned long long)length, f->size);
   NEED(length && b[8] == '{', E_FORMAT, "%s: the header is no JSON object", f->path);
   f->header = json_loadb((const char *)b + 8, (size_t)length, JSON_REJECT_DUPLICATES, &why);
+  NEED(f->header || why.text[0], E_NOMEM, "%s: header: out of memory", f->path);
   NEED(f->header, E_FORMAT, "%s: header: %s (line %d, column %d)", f->path, why.text, why.line, why.column);
   *data = 8 + (size_t)length;
 out:

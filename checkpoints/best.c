@@ -1,11 +1,11 @@
 #include "checkpoints/best.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "checkpoints/history.h"
+#include "checkpoints/manifest.h"
 
 enum { BEST_MAX = 4096 };
 
@@ -34,7 +34,8 @@ int ck_best_mark(const char *run_dir, const ck_best *best) {
   TRY(has_step(run_dir, best->step, &there));
   NEED(there, E_CKPT, "%s: there is no checkpoint of step %lld", path, (long long)best->step);
   o = json_pack("{s:I, s:s, s:f}", "step", (json_int_t)best->step, "metric", best->metric, "value", best->value);
-  NEED(o && (text = json_dumps(o, 0)) != NULL, E_NOMEM, "%s: out of memory, or no number", path);
+  NEED(o, E_NOMEM, "%s: out of memory, or no number", path);
+  TRY(ck_json_text(o, 0, path, &text));
   TRY(io_write_file(path, text, strlen(text)));
 out:
   json_decref(o);

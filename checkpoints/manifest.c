@@ -79,6 +79,20 @@ void ck_writer_close(ck_writer **w) {
 
 /* ---- writing ---- */
 
+int ck_json_text(const json_t *o, size_t flags, const char *what, char **out) {
+  int st = OK;
+  char *text = json_dumps(o, flags);
+  json_t *again = text ? json_loads(text, 0, NULL) : NULL;
+
+  NEED(again && json_equal(again, o), E_NOMEM, "%s: out of memory", what);
+  *out = text;
+  text = NULL;
+out:
+  json_decref(again);
+  free(text);
+  return st;
+}
+
 int ck_manifest_create(const ck_state *s, json_t **out) {
   int st = OK;
   char seed[24]; /* as text: JSON integers are signed here */
@@ -99,7 +113,8 @@ int ck_manifest_add_tensor(json_t *manifest, int index, const ck_param *p, const
 
   if (json_array_size(list) == (size_t)index) {
     NEED((shape = json_array()) != NULL, E_NOMEM, "manifest.json: %s", p->name);
-    for (int i = 0; i < p->ndim; i++) json_array_append_new(shape, json_integer(p->shape[i]));
+    for (int i = 0; i < p->ndim; i++)
+      NEED(json_array_append_new(shape, json_integer(p->shape[i])) == 0, E_NOMEM, "manifest.json: %s", p->name);
     NEED(json_array_append_new(list, json_pack("{s:s, s:O}", "name", p->name, "shape", shape)) == 0, E_NOMEM,
          "manifest.json: %s", p->name);
   }
@@ -119,12 +134,12 @@ int ck_manifest_write(const char *dir, json_t *manifest) {
   int st = OK;
   char path[IO_PATH_MAX], seal[SEAL_SIZE];
   io_file f = {.fd = -1};
-  char *text = json_dumps(manifest, JSON_INDENT(1));
+  char *text = NULL;
 
-  NEED(text, E_NOMEM, "%s/manifest.json: out of memory", dir);
+  TRY(io_path(path, "%s/manifest.json", dir));
+  TRY(ck_json_text(manifest, JSON_INDENT(1), path, &text));
   const size_t n = strlen(text) - 2; /* without "\n}" */
   format_seal(text, n, seal);
-  TRY(io_path(path, "%s/manifest.json", dir));
   TRY(io_create(path, &f));
   TRY(io_write(&f, text, n));
   TRY(io_write(&f, seal, strlen(seal)));
@@ -155,7 +170,7 @@ int ck_manifest_read(const char *dir, json_t **out) {
   int st = OK;
   char path[IO_PATH_MAX], *text = NULL;
   size_t n = 0;
-  json_t *m = NULL;
+  json_t *m = NULL, *again = NULL;
   json_error_t why;
 
   TRY(io_path(path, "%s/manifest.json", dir));
@@ -166,13 +181,17 @@ int ck_manifest_read(const char *dir, json_t **out) {
   }
   TRY(check_seal(path, text, n));
   m = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
-  NEED(m, E_CKPT, "%s:%d:%d: %s", path, why.line, why.column, why.text);
+  /* the seal fits, so the text is what was written: but short of memory jansson sees errors, or shorter strings, that are
+   * not there */
+  again = json_loadb(text, n, JSON_REJECT_DUPLICATES, m ? &why : NULL);
+  NEED(m && json_equal(m, again), E_NOMEM, "%s:%d:%d: out of memory: %s", path, why.line, why.column, why.text);
   const json_int_t format = json_integer_value(json_object_get(m, "format"));
   NEED(format == CK_FORMAT, E_CKPT, "%s: format %lld, this program reads %d", path, (long long)format, CK_FORMAT);
   *out = m;
   m = NULL;
 out:
   json_decref(m);
+  json_decref(again);
   free(text);
   return st;
 }

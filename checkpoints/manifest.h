@@ -23,6 +23,9 @@ int ck_writer_finish(ck_writer *w, json_t *manifest);
 /* Closes and frees; takes NULL. */
 void ck_writer_close(ck_writer **w);
 
+/* JSON text from malloc. Without memory jansson may leave parts out and say nothing, so it is read again. Errors: E_NOMEM. */
+int ck_json_text(const json_t *o, size_t flags, const char *what, char **out);
+
 /* Counters and the empty lists. Free with json_decref. */
 int ck_manifest_create(const ck_state *s, json_t **out);
 /* Adds the hash of tensor `index` in `file`; the first file of a tensor brings its name and shape. */

@@ -152,6 +152,37 @@ out:
   return st;
 }
 
+static const char *shape_of(const json_t *entry) {
+  int64_t shape[ST_MAX_DIMS] = {0};
+  const json_t *list = json_object_get(entry, "shape");
+  const int n = (int)json_array_size(list);
+
+  for (int i = 0; i < n && i < ST_MAX_DIMS; i++) shape[i] = json_integer_value(json_array_get(list, (size_t)i));
+  return st_shape_text(n, shape);
+}
+
+/* The checkpoint must hold exactly the model's parameters, in its order: the flat buffers depend on it. */
+static int check_params(const char *path, const json_t *manifest, const ck_state *s) {
+  int st = OK;
+  const json_t *list = json_object_get(manifest, "tensors");
+  const int n = (int)json_array_size(list);
+
+  for (int i = 0; i < n || i < s->nparams; i++) {
+    const json_t *entry = json_array_get(list, (size_t)i);
+    const char *name = json_string_value(json_object_get(entry, "name"));
+    NEED(i < s->nparams, E_CKPT, "%s: parameter %d, %s, is not in the model, which has %d", path, i, name ? name : "?",
+         s->nparams);
+    const ck_param *p = &s->params[i];
+    const char *want = st_shape_text(p->ndim, p->shape);
+    NEED(i < n, E_CKPT, "%s: parameter %d, %s %s, is missing: it holds %d", path, i, p->name, want, n);
+    NEED(name && strcmp(name, p->name) == 0, E_CKPT, "%s: parameter %d is %s, the model has %s", path, i,
+         name ? name : "?", p->name);
+    NEED(strcmp(shape_of(entry), want) == 0, E_CKPT, "%s: %s is %s, the model has %s", path, name, shape_of(entry), want);
+  }
+out:
+  return st;
+}
+
 /* Do the file's tensors have the hashes that were taken of the state's buffers before anything was written? */
 static int check_tensors(const char *path, const json_t *manifest, const ck_state *s, int which) {
   int st = OK;
@@ -159,7 +190,7 @@ static int check_tensors(const char *path, const json_t *manifest, const ck_stat
   st_file *f = NULL;
 
   TRY(io_path(file, "%s/%s", path, files[which]));
-  TRY(st_open(file, &f));
+  TRY_AS(E_NOMEM, st_open(file, &f), "its hash fits");
   for (int i = 0; i < s->nparams; i++) {
     const st_tensor *t = st_find(f, s->params[i].name);
     NEED(t && strcmp(ck_hash_of(t->data, t->nbytes).hex, ck_manifest_tensor_hash(manifest, i, files[which])) == 0, E_CKPT,
@@ -177,6 +208,7 @@ static int read_back(const char *path, const ck_state *s) {
   const char *name;
 
   TRY(ck_manifest_read(path, &manifest));
+  TRY(check_params(path, manifest, s));
   json_object_foreach(json_object_get(manifest, "files"), name, entry)
     TRY(ck_manifest_check_file(path, manifest, name, true));
   for (int i = 0; i < NBUFFERS; i++)
@@ -276,11 +308,13 @@ int ck_latest(const char *run_dir, char path[IO_PATH_MAX], bool *found) {
   int64_t *steps = NULL;
   char candidate[IO_PATH_MAX];
 
-  TRY_AS(E_CKPT, ck_history_steps(run_dir, &steps, &n), "no list of checkpoints");
+  TRY_AS(st == E_NOMEM ? E_NOMEM : E_CKPT, ck_history_steps(run_dir, &steps, &n), "no list of checkpoints");
   *found = false;
   while (n-- && !*found) {
     TRY(ck_history_path(candidate, run_dir, steps[n], ""));
-    *found = verify(candidate) == OK;
+    if ((st = verify(candidate)) == E_NOMEM) goto out; /* it may be a good one */
+    *found = st == OK;
+    st = OK;
     if (*found) memcpy(path, candidate, sizeof candidate);
     else log_warn("checkpoint of step %lld is passed over: %s", (long long)steps[n], err_text());
   }
@@ -301,37 +335,6 @@ out:
 }
 
 /* ---- loading ---- */
-
-static const char *shape_of(const json_t *entry) {
-  int64_t shape[ST_MAX_DIMS] = {0};
-  const json_t *list = json_object_get(entry, "shape");
-  const int n = (int)json_array_size(list);
-
-  for (int i = 0; i < n && i < ST_MAX_DIMS; i++) shape[i] = json_integer_value(json_array_get(list, (size_t)i));
-  return st_shape_text(n, shape);
-}
-
-/* The checkpoint must hold exactly the model's parameters, in its order: the flat buffers depend on it. */
-static int check_params(const char *path, const json_t *manifest, const ck_state *s) {
-  int st = OK;
-  const json_t *list = json_object_get(manifest, "tensors");
-  const int n = (int)json_array_size(list);
-
-  for (int i = 0; i < n || i < s->nparams; i++) {
-    const json_t *entry = json_array_get(list, (size_t)i);
-    const char *name = json_string_value(json_object_get(entry, "name"));
-    NEED(i < s->nparams, E_CKPT, "%s: parameter %d, %s, is not in the model, which has %d", path, i, name ? name : "?",
-         s->nparams);
-    const ck_param *p = &s->params[i];
-    const char *want = st_shape_text(p->ndim, p->shape);
-    NEED(i < n, E_CKPT, "%s: parameter %d, %s %s, is missing: it holds %d", path, i, p->name, want, n);
-    NEED(name && strcmp(name, p->name) == 0, E_CKPT, "%s: parameter %d is %s, the model has %s", path, i,
-         name ? name : "?", p->name);
-    NEED(strcmp(shape_of(entry), want) == 0, E_CKPT, "%s: %s is %s, the model has %s", path, name, shape_of(entry), want);
-  }
-out:
-  return st;
-}
 
 static int load_tensor(const st_file *f, const ck_param *p, const char *hash, float *out) {
   int st = OK;
@@ -354,7 +357,7 @@ static int load_buffer(const char *path, const json_t *manifest, const ck_state 
 
   TRY(ck_manifest_check_file(path, manifest, files[which], false));
   TRY(io_path(file, "%s/%s", path, files[which]));
-  TRY_AS(E_CKPT, st_open(file, &f), "%s", path);
+  TRY_AS(st == E_NOMEM ? E_NOMEM : E_CKPT, st_open(file, &f), "%s", path);
   for (int i = 0; i < s->nparams; i++) {
     const ck_param *p = &s->params[i];
     TRY(load_tensor(f, p, ck_manifest_tensor_hash(manifest, i, files[which]), buffer_of(s, which) + p->offset));
@@ -371,7 +374,7 @@ static int load_config(const char *path, const json_t *manifest, char **config) 
 
   TRY(ck_manifest_check_file(path, manifest, "config.yaml", false));
   TRY(io_path(file, "%s/config.yaml", path));
-  TRY_AS(E_CKPT, io_read_file(file, CONFIG_MAX, config, &n), "%s", path);
+  TRY_AS(st == E_NOMEM ? E_NOMEM : E_CKPT, io_read_file(file, CONFIG_MAX, config, &n), "%s", path);
 out:
   return st;
 }

@@ -37,7 +37,8 @@ int ck_save(const char *run_dir, const ck_state *s, int keep);
 /* Removes the checkpoints of steps after `step`: for a run that goes on from an older one, before metrics.jsonl is cut
  * back, so that a later --resume=auto does not take up what was given up. Errors: E_DISK, E_CKPT, E_NOMEM. */
 int ck_drop_after(const char *run_dir, int64_t step);
-/* Newest checkpoint that verifies; damaged ones are reported and passed over. *found false, and OK, when there is none. */
+/* Newest checkpoint that verifies; damaged ones are reported and passed over. *found false, and OK, when there is none.
+ * Errors: E_CKPT (no list to be had), E_NOMEM. */
 int ck_latest(const char *run_dir, char path[IO_PATH_MAX], bool *found);
 /* Verifies every hash and fills s->weights, m, v (ema when s->ema is set), which the caller allocated for s->params;
  * step, adam_t, nonfinite_row, seed. config (from malloc) when not NULL. ema in the file alone is ignored, in s alone an

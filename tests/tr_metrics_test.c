@@ -26,13 +26,13 @@ static void what_json_lacks_is_a_string(void **state) {
   const double groups[] = {(double)NAN, -(double)INFINITY};
   const bool empty[] = {false, false};
   const tr_metrics m = {.step = 1, .loss = -(double)NAN, .group_loss = groups, .group_empty = empty, .groups = 2,
-                        .grad_norm = (double)INFINITY, .seconds = 1, .skipped = true};
+                        .grad_norm = (double)INFINITY, .seconds = 1, .save_stall = 0.25, .skipped = true};
   char *line = NULL;
   size_t n;
   (void)state;
   check_ok(tr_metrics_line(&m, &line, &n));
   assert_non_null(strstr(line, "\"loss\": \"nan\", \"micro_losses\": [\"nan\", \"-inf\"], \"grad_norm\": \"inf\""));
-  assert_non_null(strstr(line, ", \"skipped\": true}\n"));
+  assert_non_null(strstr(line, ", \"save_stall\": 0.25, \"skipped\": true}\n"));
   free(line);
 }
 

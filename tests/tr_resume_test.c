@@ -178,6 +178,43 @@ static void settings_that_matter_are_refused(void **state) {
   RUNS_TRAIN(0, config, dir, "-s", "optim.lr=1e-3", "-s", "optim.steps=4", "--resume", "-s", "loader.workers=2");
 }
 
+/* Adds to the last number of a file. */
+static void alter(const char *path) {
+  FILE *f = fopen(path, "r+b");
+  int c;
+  assert_non_null(f);
+  assert_int_equal(fseek(f, -1, SEEK_END), 0);
+  c = fgetc(f);
+  assert_int_equal(fseek(f, -1, SEEK_END), 0);
+  assert_int_equal(fputc(c ^ 1, f), c ^ 1);
+  fclose(f);
+}
+
+/* The same settings, the same paths, but what lies there is something else. */
+static void swapped_inputs_are_refused(void **state) {
+  const char *config = runs_config(state, "depth"), *dir = tmpdir_at(state, "run"), *model = tmpdir_at(state, "model");
+  const char *moved = tmpdir_at(state, "moved");
+  char set[IO_PATH_MAX], set_moved[IO_PATH_MAX];
+
+  check_ok(io_copy_tree(TEST_DATA "/golden/models/tiny-marigold", model));
+  snprintf(set, sizeof set, "model.path=%.4000s", model);
+  snprintf(set_moved, sizeof set_moved, "model.path=%.4000s", moved);
+  RUNS_TRAIN(0, config, dir, "-s", "optim.steps=1", "-s", set);
+  check_ok(io_rename(model, moved));
+  RUNS_TRAIN(0, config, dir, "-s", "optim.steps=2", "-s", set_moved, "--resume"); /* another place is no other model */
+  alter(tmpdir_at(state, "moved/vae/diffusion_pytorch_model.safetensors"));
+  program p = runs_train(4, config, dir, "-s", "optim.steps=3", "-s", set_moved, "--resume", NULL);
+  program_expect_error(&p, 4, "another base model");
+  program_free(&p);
+  p = runs_train(0, config, dir, "-s", "optim.steps=3", "-s", set_moved, "--resume", "--force", NULL);
+  assert_non_null(strstr(p.err, "the base model's files differ"));
+  program_free(&p);
+  check_ok(io_copy_file(tmpdir_at(state, "batches/000000.safetensors"), tmpdir_at(state, "batches/000099.safetensors")));
+  p = runs_train(3, config, dir, "-s", "optim.steps=4", "-s", set_moved, "--resume", NULL);
+  program_expect_error(&p, 3, "other data");
+  program_free(&p);
+}
+
 static void one_trainer_a_folder(void **state) {
   const char *config = runs_config(state, "depth"), *dir = tmpdir_at(state, "run");
   program first = start(config, dir, "400");
@@ -201,6 +238,7 @@ int main(void) {
       IN_FOLDER(killed_runs_start_over_or_go_on),  IN_FOLDER(used_folders_are_refused),
       IN_FOLDER(torn_beginnings_are_replaced),     IN_FOLDER(a_torn_export_is_made_again),
       IN_FOLDER(damaged_checkpoints_are_passed_over),
-      IN_FOLDER(settings_that_matter_are_refused), IN_FOLDER(one_trainer_a_folder)};
+      IN_FOLDER(settings_that_matter_are_refused), IN_FOLDER(swapped_inputs_are_refused),
+      IN_FOLDER(one_trainer_a_folder)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,18 @@
-foreach(name cli pack fold metrics plan memory board)
+foreach(name cli pack fold metrics saver plan memory board)
   e2eft_test(tr_${name}_test LINK trainer)
 endforeach()
-e2eft_test(tr_schedule_test LINK trainer LABELS golden)
+foreach(name schedule ema)
+  e2eft_test(tr_${name}_test LINK trainer LABELS golden)
+endforeach()
 # these run the program: $E2EFT
 foreach(name bench golden validate export invariance resume modes nonfinite badinput bf16 synth predict predict_golden)
   e2eft_test(tr_${name}_test LINK base PkgConfig::JANSSON TIMEOUT 600)
   add_dependencies(tr_${name}_test e2eft)
 endforeach()
 set_tests_properties(tr_predict_golden_test PROPERTIES LABELS "golden;notasan")
+# interrupted at 100 random moments and more: E2EFT_INTERRUPTIONS=N
+e2eft_test(tr_crash_test LINK checkpoints base PkgConfig::JANSSON LABELS slow notasan TIMEOUT 1200)
+add_dependencies(tr_crash_test e2eft)
 # trainings that no golden file covers, beside the same steps in diffusers
 e2eft_peer_test(tr_peer)
 # TensorBoard itself reads what a run wrote

@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "base/io.h"
+#include "base/log.h"
 #include "trainer/version.h"
 
 enum { CHUNK = 1 << 20 };
@@ -107,6 +108,42 @@ out:
   return st;
 }
 
+int tr_record_hash(const cf_config *c, const tr_data *d, tr_hashes *out) {
+  int st = OK;
+
+  TRY(hash_data(d, &out->data));
+  TRY(tr_hash_base(c->model.path, &out->base));
+out:
+  return st;
+}
+
+/* The text at hashes.NAME, "" when there is none. */
+static const char *hash_in(const json_t *doc, const char *name) {
+  const char *text = json_string_value(json_object_get(json_object_get(doc, "hashes"), name));
+  return text ? text : "";
+}
+
+int tr_record_compare(const tr_hashes *now, const char *checkpoint, bool force) {
+  int st = OK;
+  char path[IO_PATH_MAX];
+  json_t *doc = NULL;
+
+  TRY(io_path(path, "%s/../../run.json", checkpoint));
+  doc = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+  const char *data = hash_in(doc, "data"), *base = hash_in(doc, "base");
+  if (!data[0] || !base[0]) log_warn("%s: no hashes: data and base model are not compared with those of then", path);
+  const bool other_data = data[0] && strcmp(data, now->data.hex) != 0, other_base = base[0] && strcmp(base, now->base.hex) != 0;
+  NEED(force || !other_data, E_DATA,
+       "%s: the run began with other data: names or order of the samples differ; put them back, or add --force", path);
+  NEED(force || !other_base, E_CKPT, "%s: the run began with another base model: the files in model.path differ; put them "
+       "back, or add --force", path);
+  if (other_data) log_warn("%s: names or order of the samples differ", path);
+  if (other_base) log_warn("%s: the base model's files differ", path);
+out:
+  json_decref(doc);
+  return st;
+}
+
 static json_t *command_line(int argc, char **argv) {
   json_t *list = json_array();
   for (int i = 0; i < argc; i++) json_array_append_new(list, json_string(argv[i]));
@@ -127,17 +164,14 @@ out:
 int tr_record_write(const tr_record *r) {
   int st = OK;
   char path[IO_PATH_MAX];
-  tr_hash data, base;
   json_t *doc = NULL;
 
   TRY(io_path(path, "%s/config.yaml", r->run_dir));
   TRY(io_write_file(path, r->config_text, strlen(r->config_text)));
-  TRY(hash_data(r->data, &data));
-  TRY(tr_hash_base(r->config->model.path, &base));
   doc = json_pack("{s:s, s:s, s:s, s:s, s:o, s:{s:s, s:s, s:s}, s:s?}", "version", tr_version(), "commit", tr_commit(),
                   "libtorch", tchc_torch_version(), "device", r->device, "command", command_line(r->argc, r->argv),
-                  "hashes", "config", tr_hash_text(r->config_text).hex, "data", data.hex, "base", base.hex, "resumed_from",
-                  r->resumed_from);
+                  "hashes", "config", tr_hash_text(r->config_text).hex, "data", r->hashes->data.hex, "base",
+                  r->hashes->base.hex, "resumed_from", r->resumed_from);
   NEED(doc, E_NOMEM, "run.json");
   TRY(io_path(path, "%s/run.json", r->run_dir));
   TRY(write_json(path, doc));

@@ -165,9 +165,12 @@ static void close_board(run *r) {
 static int open_records(run *r) {
   int st = OK;
   char path[IO_PATH_MAX];
-  const tr_record record = {ck_rundir_path(r->dir), r->config_text, r->c, &r->data, r->device.name, r->o->argc,
+  tr_hashes hashes;
+  const tr_record record = {ck_rundir_path(r->dir), r->config_text, &hashes, r->device.name, r->o->argc,
                             r->o->argv, r->start.checkpoint[0] ? r->start.checkpoint : NULL};
 
+  TRY(tr_record_hash(r->c, &r->data, &hashes));
+  if (r->start.checkpoint[0]) TRY(tr_record_compare(&hashes, r->start.checkpoint, r->o->force));
   TRY(tr_start_prepare(&r->start, r->dir));
   TRY(io_path(path, "%s/log.txt", ck_rundir_path(r->dir)));
   TRY(log_open_file(path));
