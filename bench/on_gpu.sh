@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bench/on_gpu.sh [PART ...]: all that needs a GPU, on what scripts/gpu-pack.sh packed (build/gpu, or build/gpu.tar.gz).
+# bench/on_gpu.sh [PART ...]: all that needs a GPU, on what scripts/gpu-pack.sh packed (build/gpu, or build/gpu.tar.xz).
 #   tests      kernels against their references, then under compute-sanitizer         240 s at most
 #   check      loss and gradient at full size against fp32                            100 s
 #   train      seconds a step: default, 60, 38 and 22 GiB, 9:1 mix, deterministic, plain operators
@@ -18,9 +18,9 @@ work=${TMPDIR:-/tmp}/e2eft-gpu
 python=${PYTHON:-python3}
 parts=${*:-tests check train predict small}
 mkdir -p "$out" "$work"
-if [ ! -x "$gpu/bin/e2eft" ] && [ -e build/gpu.tar.gz ]; then # carried alone
+if [ ! -x "$gpu/bin/e2eft" ] && [ -e build/gpu.tar.xz ]; then # carried alone
   gpu=$work/gpu
-  tar -xzf build/gpu.tar.gz -C "$work"
+  "$python" -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' build/gpu.tar.xz "$work" || exit 1
 fi
 [ -x "$gpu/bin/e2eft" ] || { echo "build/gpu is not there: run scripts/gpu-pack.sh first" >&2; exit 1; }
 

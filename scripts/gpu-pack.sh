@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # scripts/gpu-pack.sh: builds what a machine with a GPU, a driver and torch 2.11 needs, into build/gpu (stripped) and
-# build/gpu.tar.gz (to be carried): the installed program with its small libraries and kernels, the GPU tests, and the wheels that the peers of
+# build/gpu.tar.xz (to be carried): the installed program with its small libraries and kernels, the GPU tests, and the wheels that the peers of
 # bench/peers.py need there. bench/on_gpu.sh runs it. Needs nvcc here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,7 +22,7 @@ if [ "${1:-}" != --no-wheels ]; then
   python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --platform any -d $out/wheels \
     diffusers==0.42.1 importlib_metadata==8.7.0 || echo "no wheels: the peers need diffusers on the other machine" >&2
 fi
-tar -czf $out.tar.gz -C build gpu
-size=$(du -m $out.tar.gz | cut -f1)
-echo "$out.tar.gz: $size MiB"
+tar -cJf $out.tar.xz -C build gpu
+size=$(du -m $out.tar.xz | cut -f1)
+echo "$out.tar.xz: $size MiB"
 [ "$size" -le $most_mib ] || { echo "more than $most_mib MiB: too much to carry" >&2; exit 1; }

@@ -31,3 +31,5 @@ set_target_properties(tr_forward_tool PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMA
 e2eft_peer_test(tr_export_peer)
 e2eft_test(tr_prepare_test LINK base PkgConfig::JANSSON LABELS fast notasan TIMEOUT 600)
 add_dependencies(tr_prepare_test e2eft)
+# the trainer as on a GPU, its kernels by the emulation of losses.cmake
+e2eft_test(tr_emulated_test LINK trainer kernels_on_cpu TIMEOUT 400)

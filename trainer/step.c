@@ -294,7 +294,7 @@ static int decode_part(tr_stepper *s, const micro *m, const tchc_tensor *z, int 
   TRY(tchc_narrow(m->weight, 0, at, n, &weight));
   const ls_batch batch = {
       .decoded = image, .target = target, .mask = mask, .weight = weight, .reference = s->o.reference_loss,
-      .cuda = s->net->device.type == TCHC_CUDA ? s->net->kernels : NULL};
+      .cuda = s->net->kernels};
   TRY(tr_timer_mark(s->o.timer, TR_LOSS));
   TRY(s->o.loss->apply(&batch, &total, &sums));
   TRY(tr_timer_mark(s->o.timer, TR_DECODER_BACK));
