@@ -82,7 +82,7 @@ static void depth_from_the_cache_is_depth_from_files(void **state) {
 
   prepare_well(config);
   trains_the_same(state, config, "loader.workers=1");
-  trains_the_same(state, config, "loader.workers=3");
+  trains_the_same(state, config, "loader.workers=16");
   /* one of two data sets prepared, packed together with the other */
   trains_the_same(state, config, "data.1.cache=null");
 }

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "checkpoints/rundir.h"
+#include "tchc/stream.h"
 #include "trainer/bad_list.h"
 #include "trainer/bind.h"
 #include "trainer/board.h"
@@ -35,6 +36,7 @@ typedef struct run {
   char *config_text;
   tr_data data;
   ds_loader *loader;
+  void *locked;            /* its memory, when it is page-locked */
   tr_network net;
   tr_plan plan;
   tr_device device;
@@ -94,6 +96,28 @@ static void step_options(const run *r, const ls_kind *loss, tr_step_opts *o) {
                       .drop_nan_groups = r->c->optim.nonfinite == CF_REFERENCE};
 }
 
+/* Groups in page-locked memory, so that their copies to a GPU run beside the computation. Where sizes are the images' own
+ * far more memory is reserved than is used. */
+static void lock_pages(run *r) {
+  void *at;
+  size_t bytes;
+  bool known;
+
+  ds_loader_memory(r->loader, &at, &bytes, &known);
+  if (r->net.device.type != TCHC_CUDA || !known) return;
+  if (tchc_host_lock(at, bytes) == OK) {
+    r->locked = at;
+    return;
+  }
+  log_warn("decoded samples are not page-locked, which makes copies slower: %s", err_text());
+  err_clear();
+}
+
+static void unlock_pages(run *r) {
+  if (r->locked && tchc_host_unlock(r->locked) != OK) err_clear();
+  r->locked = NULL;
+}
+
 static int load_model(run *r) {
   int st = OK;
   tr_step_opts so;
@@ -105,6 +129,7 @@ static int load_model(run *r) {
   if (!r->plan.fits) log_warn("%s: no micro-batch was found that surely fits its memory", r->device.name);
   TRY(tr_network_load(r->c, &r->device, &r->net));
   tr_network_recompute(&r->net, r->plan.recompute_unet, r->plan.recompute_decoder);
+  lock_pages(r);
   step_options(r, loss, &so);
   TRY(tr_stepper_create(&so, &r->net, &r->stepper));
   TRY(tr_optimizer_create(r->c, &r->net, &r->optimizer));
@@ -442,6 +467,7 @@ static void close_run(run *r) {
   tr_optimizer_destroy(&r->optimizer);
   tr_stepper_destroy(&r->stepper);
   tr_network_fini(&r->net);
+  unlock_pages(r);
   ds_loader_close(&r->loader);
   tr_data_close(&r->data);
   tr_bad_list_close(&r->bad);
