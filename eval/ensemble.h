@@ -25,7 +25,8 @@ void ev_ensemble_opts_default(ev_ensemble_opts *o);
  * its gradient is taken by differences of 1.5e-8, so that its rounding decides the way; here every number is rounded as
  * torch rounds it on the same processor, and the result is the same to the bit (40 of 40 random ensembles;
  * 37 of 40 of the reference's).
- * shift false: scale alone; scale false too: no alignment and no stretching. out [H,W], uncertainty [H,W] (may be NULL): median or standard deviation of what is left.
+ * shift false: scale alone; scale false too: no alignment and no stretching. out [H,W], uncertainty [H,W] (may be NULL):
+ * median or standard deviation of what is left.
  * depth is overwritten by the aligned members. Errors: E_NOMEM.
  * Sources: diffusers pipeline_marigold_depth.py ensemble_depth; the reference's Marigold/marigold/util/ensemble.py. */
 int ev_ensemble_depth(const ev_ensemble_opts *o, bool as_reference, bool scale, bool shift, float *depth, int n, int H,
