@@ -5,7 +5,7 @@ foreach(name schedule ema)
   e2eft_test(tr_${name}_test LINK trainer LABELS golden)
 endforeach()
 # these run the program: $E2EFT
-foreach(name bench golden validate export invariance resume modes nonfinite badinput bf16 synth predict predict_golden)
+foreach(name bench golden validate store_normals export invariance resume modes nonfinite badinput bf16 synth predict predict_golden)
   e2eft_test(tr_${name}_test LINK base PkgConfig::JANSSON TIMEOUT 600)
   add_dependencies(tr_${name}_test e2eft)
 endforeach()

@@ -1,9 +1,10 @@
 /* trainer/cmd_prepare.c: e2eft prepare. */
 #include "trainer/commands.h"
 #include "trainer/prepare.h"
+#include "trainer/store_normals.h"
 
 typedef struct prepare_args {
-  const char *config;
+  const char *config, *normals;
   cli_list sets;
 } prepare_args;
 
@@ -14,7 +15,7 @@ static int run_prepare(const void *arguments, int argc, char **argv) {
 
   (void)argc, (void)argv;
   TRY(cf_load(a->config, a->sets.at, a->sets.n, false, &c));
-  TRY(tr_prepare(c, stdout));
+  TRY(a->normals ? tr_store_normals(c, a->normals, stdout) : tr_prepare(c, stdout));
 out:
   cf_free(&c);
   return st;
@@ -22,7 +23,9 @@ out:
 
 #define AT(field) offsetof(prepare_args, field)
 static const cli_option options[] = {
-    {"set", 's', CLI_LIST, AT(sets), "key=value", NULL, "override a key of the config: data.0.cache=DIR, ..."}, {0}};
+    {"set", 's', CLI_LIST, AT(sets), "key=value", NULL, "override a key of the config: data.0.cache=DIR, ..."},
+    {"normals", 0, CLI_TEXT, AT(normals), "DIR", NULL, "only store Virtual KITTI 2's normals, made from its depth, as DIR/vkitti_DAG_normals"},
+    {0}};
 
 const cli_command tr_prepare_command = {
     .name = "prepare",
