@@ -1,4 +1,4 @@
-foreach(name state rundir background best export)
+foreach(name state rundir background best export ldm)
   e2eft_test(ck_${name}_test LINK checkpoints base)
 endforeach()
 e2eft_test(ck_power_test LINK checkpoints base PkgConfig::XXHASH LABELS fast notasan TIMEOUT 300)

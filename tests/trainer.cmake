@@ -15,6 +15,8 @@ e2eft_test(tr_crash_test LINK checkpoints base PkgConfig::JANSSON LABELS slow no
 add_dependencies(tr_crash_test e2eft)
 # trainings that no golden file covers, beside the same steps in diffusers
 e2eft_peer_test(tr_peer)
+# single files, beside the converter of diffusers
+e2eft_peer_test(tr_import_peer)
 # TensorBoard itself reads what a run wrote
 e2eft_peer_test(tr_board_peer)
 e2eft_test(tr_preflight_test LINK datasets PkgConfig::JANSSON LABELS fast notasan TIMEOUT 300)

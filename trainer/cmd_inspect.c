@@ -49,18 +49,25 @@ out:
   return st;
 }
 
+static bool is_safetensors(const char *path) {
+  const char *end = strrchr(path, '.');
+  return end && !strcmp(end, ".safetensors");
+}
+
 static int run_inspect(const void *arguments, int argc, char **argv) {
   int st = OK;
   const inspect_args *a = arguments;
 
   (void)argc, (void)argv;
   NEED(io_exists(a->path), E_CONFIG, "%s: no such file or folder", a->path);
-  if (!io_is_dir(a->path)) {
+  const bool folder = io_is_dir(a->path), weights = !folder && is_safetensors(a->path);
+  if (!folder && !weights) {
     TRY(inspect_config(a));
     goto out;
   }
-  NEED(!a->dump && !a->sheet && !a->count && !a->sets.n, E_CONFIG, "--dump, --sheet, --count and -s go with a config, %s is a folder", a->path);
-  TRY(tr_describe_folder(a->path, stdout));
+  NEED(!a->dump && !a->sheet && !a->count && !a->sets.n, E_CONFIG, "--dump, --sheet, --count and -s go with a config, %s is a %s", a->path,
+       folder ? "folder" : "weights file");
+  TRY(folder ? tr_describe_folder(a->path, stdout) : tr_describe_file(a->path, stdout));
 out:
   return st;
 }
@@ -78,7 +85,7 @@ const cli_command tr_inspect_command = {
     .operand = "PATH",
     .operand_offset = AT(path),
     .options = options,
-    .summary = "show what is in a config's data, a checkpoint, a run folder or a model folder",
+    .summary = "show what is in a config's data, a checkpoint, a run folder, a model folder or file",
     .details = "Dumped samples are safetensors files of kind 'batches'. No model is needed, no run folder is made.",
     .args_size = sizeof(inspect_args),
     .run = run_inspect};

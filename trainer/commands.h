@@ -13,6 +13,7 @@ extern const cli_command tr_predict_command;
 extern const cli_command tr_eval_command;
 extern const cli_command tr_export_command;
 extern const cli_command tr_bench_command;
+extern const cli_command tr_import_command;
 #ifdef __cplusplus
 }
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/io.h"
 #include "base/safetensors.h"
+#include "checkpoints/ldm_config.h"
 #include "checkpoints/state.h"
 #include "models/scheduler.h"
 #include "models/unet.h"
@@ -74,11 +75,40 @@ static int describe_run(const char *path, FILE *f) {
   char newest[IO_PATH_MAX];
   bool found;
 
-  fprintf(f, "%s: run folder%s\n", path, has(path, "model") ? ", weights exported to model/" : "");
+  fprintf(f, "%s: run folder%s%s\n", path, has(path, "model") ? ", weights exported to model/" : "",
+          has(path, "portable") ? " and portable/" : "");
   TRY(ck_latest(path, newest, &found));
   if (found) TRY(describe_checkpoint(newest, f));
   else fprintf(f, "  no checkpoint\n");
 out:
+  return st;
+}
+
+/* Where the program's own files come from. */
+static void describe_stamp(const st_file *file, FILE *f) {
+  static const char *const keys[] = {"form", "task", "step", "version", "commit", "config", "base", "source_sha256"};
+  char key[64];
+
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    snprintf(key, sizeof key, "e2eft.%s", keys[i]);
+    if (st_metadata(file, key)) fprintf(f, "  %s: %s\n", keys[i], st_metadata(file, key));
+  }
+}
+
+/* What made the U-Net's file, for folders of our own. */
+static int describe_origin(const char *path, FILE *f) {
+  int st = OK;
+  static const char *const names[] = {"", ".fp16"};
+  char weights[IO_PATH_MAX];
+  st_file *file = NULL;
+
+  for (int i = 0; i < 2 && !file; i++) {
+    TRY(io_path(weights, "%s/unet/diffusion_pytorch_model%s.safetensors", path, names[i]));
+    if (io_exists(weights)) TRY_AS(E_CKPT, st_open(weights, &file), "unet");
+  }
+  if (file) describe_stamp(file, f);
+out:
+  st_close(&file);
   return st;
 }
 
@@ -139,11 +169,51 @@ static int describe_model(const char *path, FILE *f) {
   TRY(io_path(index, "%s/model_index.json", path));
   doc = json_load_file(index, 0, NULL);
   fprintf(f, "%s: model, %s\n", path, class_of(doc));
+  TRY(describe_origin(path, f));
   TRY(describe_unet(path, f));
   if (has(path, "vae")) TRY(describe_vae(path, f));
   if (has(path, "scheduler")) TRY(describe_scheduler(path, f));
 out:
   json_decref(doc);
+  return st;
+}
+
+static int describe_ldm(const char *path, FILE *f) {
+  int st = OK;
+  bool certain;
+  ck_ldm *l = NULL;
+
+  TRY(ck_ldm_open(path, false, &l));
+  const ck_ldm_shape *s = ck_ldm_shape_of(l);
+  const bool v = ck_ldm_prediction(l, &certain) == CK_PREDICTION_V;
+  fprintf(f, "%s: model in one file, latent-diffusion layout of Stable Diffusion %s: e2eft import makes a folder of it\n", path,
+          s->text.openclip ? "2.x" : "1.x");
+  fprintf(f, "unet: %d -> %d channels, blocks of", s->unet.in_channels, s->unet.out_channels);
+  for (int i = 0; i < s->unet.levels; i++) fprintf(f, " %d", s->unet.widths[i]);
+  fprintf(f, ", text of %d, %s%s%s\n", s->unet.cross_attention_dim, v ? "v_prediction" : "epsilon", certain ? "" : " or epsilon",
+          s->unet.has_mean ? ", running mean too" : "");
+  fprintf(f, "vae: %d latent channels, %d pixels a cell\n", s->vae.latent_channels, 1 << (s->vae.levels - 1));
+  fprintf(f, "text encoder: %s, %d layers of %d\n", s->text.openclip ? "OpenCLIP" : "CLIP", s->text.layers, s->text.hidden);
+out:
+  ck_ldm_close(&l);
+  return st;
+}
+
+int tr_describe_file(const char *path, FILE *f) {
+  int st = OK;
+  st_file *file = NULL;
+
+  if (ck_ldm_is(path)) {
+    TRY(describe_ldm(path, f));
+    TRY(describe_tensors(path, "tensors", f));
+    goto out;
+  }
+  TRY_AS(E_CKPT, st_open(path, &file), "safetensors file");
+  fprintf(f, "%s: safetensors file\n", path);
+  describe_stamp(file, f);
+  TRY(describe_tensors(path, "tensors", f));
+out:
+  st_close(&file);
   return st;
 }
 

@@ -9,6 +9,8 @@ extern "C" {
 #endif
 /* Errors: E_CKPT: none of these, or one that does not read. */
 int tr_describe_folder(const char *path, FILE *f);
+/* One safetensors file: a single-file model in the original layout, or any other, with what its metadata says. */
+int tr_describe_file(const char *path, FILE *f);
 #ifdef __cplusplus
 }
 #endif
