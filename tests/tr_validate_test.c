@@ -1,5 +1,6 @@
 /* Validation between steps: it changes no bit of the training, writes metrics and pictures, keeps the best checkpoint, is
  * done once a step over kills and resumes, and says what it cannot measure on. */
+#include "tests/support/damage.h"
 #include "tests/support/runs.h"
 
 /* Stored samples, as the training's own, are the validation set: kind batches. */
@@ -41,6 +42,21 @@ static void expect_same(void **state, const char *a, const char *b) {
     runs_same_weights(tmpdir_at(state, "%s/%s", a, files[i]), tmpdir_at(state, "%s/%s", b, files[i]));
 }
 
+/* The model card of what was exported has the numbers and the pictures. */
+static void the_card_shows_it(const char *dir) {
+  char path[IO_PATH_MAX], *card = NULL;
+  size_t n;
+
+  check_ok(io_path(path, "%s/README.md", dir));
+  check_ok(io_read_file(path, 1 << 20, &card, &n));
+  assert_non_null(strstr(card, "After step 8, trained weights"));
+  assert_non_null(strstr(card, "abs_rel "));
+  assert_non_null(strstr(card, "(pictures/0-000.png)"));
+  free(card);
+  check_ok(io_path(path, "%s/pictures/0-000.png", dir));
+  assert_true(io_exists(path));
+}
+
 static void training_is_the_same_with_it(void **state, const char *precision) {
   const char *config = runs_config(state, "depth"), *s = sets(state);
   int64_t steps[RUNS_STEPS];
@@ -57,6 +73,7 @@ static void training_is_the_same_with_it(void **state, const char *precision) {
   assert_true(trained > 0 && ema > 0 && trained != ema); /* other weights were measured */
   assert_true(io_exists(tmpdir_at(state, "with/validation/step-000008/0-000.png")));
   assert_false(io_exists(tmpdir_at(state, "with/validation/step-000008/0-001.png")));
+  the_card_shows_it(tmpdir_at(state, "with/portable"));
 }
 
 static void training_in_fp32_is_the_same(void **state) { training_is_the_same_with_it(state, "run.precision=fp32"); }
@@ -112,6 +129,7 @@ static void expect_refused(void **state, int status, const char *part, const cha
 
 static void what_cannot_be_measured_is_said(void **state) {
   (void)runs_config(state, "depth");
+  check_ok(io_make_dirs(tmpdir_at(state, "ibims")));
   const char *good = sets(state);
   expect_refused(state, 2, "validate.sets names nothing", "run.seed=0", "run.seed=0");
   expect_refused(state, 2, "'abs_rell' is no metric of", good, "validate.best=abs_rell");
@@ -119,8 +137,10 @@ static void what_cannot_be_measured_is_said(void **state) {
   expect_refused(state, 2, "optim.ema is 0", good, "validate.weights=ema");
   expect_refused(state, 2, "validate.sets.0: --data nowhere", "validate.sets=[nowhere]", "run.seed=0");
   expect_refused(state, 3, "/nowhere", "validate.sets=[\"nyuv2:/nowhere\"]", "run.seed=0");
-  expect_refused(state, 2, "is a set for normals", tmpdir_at(state, "validate.sets=[\"ibims:%s\"]", "/tmp") + strlen(*state) + 1,
-                 "run.seed=0");
+  damaged_save(tmpdir_at(state, "ibims/a_img.png"), "x", 1);
+  damaged_save(tmpdir_at(state, "ibims/a_normal.npy"), "x", 1);
+  expect_refused(state, 2, "is a set for normals",
+                 tmpdir_at(state, "validate.sets=[\"ibims:%s\"]", tmpdir_at(state, "ibims")) + strlen(*state) + 1, "run.seed=0");
 }
 
 int main(void) {

@@ -63,8 +63,9 @@ static void put_loading(const tr_card *k, FILE *f) {
   fprintf(f, "## How to load\n\n");
   if (k->folded) put_folded(f);
   else put_plain(k, f);
-  fprintf(f, "```python\nimport diffusers\npipe = diffusers.%s.from_pretrained(\"path/to/this/folder\"%s)\n", pipeline_of(k->config),
+  fprintf(f, "```python\nimport diffusers, torch\npipe = diffusers.%s.from_pretrained(\"path/to/this/folder\"%s)\n", pipeline_of(k->config),
           k->f32 ? "" : ", variant=\"fp16\", torch_dtype=torch.float16");
+  if (!k->folded) fprintf(f, "zeros = torch.zeros(1, 4, height // 8, width // 8)  # of the image as it is processed\n");
   fprintf(f, "%s = pipe(image%s).prediction\n```\n\n", depth ? "depth" : "normals",
           k->folded ? "" : ", num_inference_steps=1, ensemble_size=1, latents=zeros");
   if (k->f32 && k->f16) fprintf(f, "Half-precision files lie beside the others: `variant=\"fp16\", torch_dtype=torch.float16`.\n\n");
@@ -142,32 +143,98 @@ static void put_licence(FILE *f) {
              "their own.\nRead both before publishing or selling anything made with this.\n");
 }
 
-/* ---- pictures ---- */
+/* ---- what validation found ---- */
+
+static void put_results(const json_t *line, FILE *f) {
+  size_t i;
+  const json_t *set, *value;
+  const char *key;
+
+  fprintf(f, "## Measured\n\nAfter step %lld, %s weights, during training:\n\n", (long long)json_integer_value(json_object_get(line, "step")),
+          json_string_value(json_object_get(line, "weights")));
+  json_array_foreach(json_object_get(line, "results"), i, set) {
+    fprintf(f, "- %s, %lld images:", json_string_value(json_object_get(set, "set")),
+            (long long)json_integer_value(json_object_get(set, "images")));
+    json_object_foreach((json_t *)set, key, value)
+      if (json_is_real(value)) fprintf(f, " %s %.4g", key, json_real_value(value));
+    fputc('\n', f);
+  }
+  fputc('\n', f);
+}
+
+/* The newest line of validation/metrics.jsonl up to the step that is exported. */
+static int put_measured(const tr_card *k, FILE *f) {
+  int st = OK;
+  char path[IO_PATH_MAX], *text = NULL, *next;
+  size_t n;
+  json_t *newest = NULL;
+
+  if (!k->run_dir) return OK;
+  TRY(io_path(path, "%s/validation/metrics.jsonl", k->run_dir));
+  if (!io_exists(path)) goto out;
+  TRY(io_read_file(path, METRICS_MAX, &text, &n));
+  for (char *line = text; line && *line; line = next) {
+    if ((next = strchr(line, '\n'))) *next++ = 0;
+    json_t *o = json_loads(line, 0, NULL);
+    const json_int_t step = json_integer_value(json_object_get(o, "step"));
+    if (step < 1 || step > k->step) {
+      json_decref(o);
+      continue;
+    }
+    json_decref(newest);
+    newest = o;
+  }
+  if (newest) put_results(newest, f);
+out:
+  json_decref(newest);
+  free(text);
+  return st;
+}
 
 static bool is_picture(const char *name) {
   const size_t n = strlen(name);
   return n > 4 && !strcmp(name + n - 4, ".png");
 }
 
-/* The newest by name of validation/'s own pictures. */
+/* The newest folder of validation pictures up to that step; "" when there is none. */
+static int find_pictures(const tr_card *k, char folder[IO_PATH_MAX]) {
+  int st = OK;
+  char all[IO_PATH_MAX], **names = NULL;
+  size_t n = 0;
+  long long best = 0, step;
+
+  folder[0] = 0;
+  if (!k->run_dir) return OK;
+  TRY(io_path(all, "%s/validation", k->run_dir));
+  if (!io_is_dir(all)) goto out;
+  TRY(io_list_dir(all, &names, &n));
+  for (size_t i = 0; i < n; i++) {
+    if (sscanf(names[i], "step-%lld", &step) != 1 || step <= best || step > k->step) continue;
+    best = step;
+    TRY(io_path(folder, "%s/%s", all, names[i]));
+  }
+out:
+  io_free_names(&names, n);
+  return st;
+}
+
 static int put_pictures(const tr_card *k, const char *dir, FILE *f) {
   int st = OK, copied = 0;
   char folder[IO_PATH_MAX], from[IO_PATH_MAX], to[IO_PATH_MAX], **names = NULL;
   size_t n = 0;
 
-  if (!k->run_dir) return OK;
-  TRY(io_path(folder, "%s/validation", k->run_dir));
-  if (!io_is_dir(folder)) goto out;
+  TRY(find_pictures(k, folder));
+  if (!folder[0]) goto out;
   TRY(io_list_dir(folder, &names, &n));
-  for (size_t i = n; i-- && copied < PICTURES;) {
+  for (size_t i = 0; i < n && copied < PICTURES; i++) {
     if (!is_picture(names[i])) continue;
-    if (!copied++) fprintf(f, "## Pictures\n\n");
+    if (!copied++) fprintf(f, "## Pictures\n\nImage, prediction, truth.\n\n");
     TRY(io_path(to, "%s/pictures", dir));
     TRY(io_make_dirs(to));
     TRY(io_path(from, "%s/%s", folder, names[i]));
     TRY(io_path(to, "%s/pictures/%s", dir, names[i]));
     TRY(io_copy_file(from, to));
-    fprintf(f, "![%s](pictures/%s)\n\n", names[i], names[i]);
+    fprintf(f, "![image, prediction, truth](pictures/%s)\n\n", names[i]);
   }
 out:
   io_free_names(&names, n);
@@ -185,6 +252,7 @@ int tr_card_write(const tr_card *k, const char *dir) {
   put_meaning(k, f);
   put_loading(k, f);
   put_checked(k, f);
+  TRY(put_measured(k, f));
   TRY(put_pictures(k, dir, f));
   TRY(put_training(k, f));
   put_licence(f);
