@@ -98,6 +98,14 @@ static void the_best_checkpoint_stays(void **state) {
   free(text);
 }
 
+static void wait_for(const char *path) {
+  const double end = program_now() + 60;
+  while (!io_exists(path)) {
+    if (program_now() > end) fail_msg("%s: not there after 60 s", path);
+    program_nap();
+  }
+}
+
 static void each_step_is_measured_once_over_kills(void **state) {
   const char *config = runs_config(state, "depth"), *dir = tmpdir_at(state, "killed"), *s = sets(state);
   int64_t steps[RUNS_STEPS];
@@ -106,9 +114,10 @@ static void each_step_is_measured_once_over_kills(void **state) {
 
   snprintf(set, sizeof set, "run.dir=%.4000s", dir);
   RUNS_TRAIN(0, config, tmpdir_at(state, "straight"), VALIDATE, "-s", s, "-s", "checkpoint.every=3");
-  for (int kill_at = 1; kill_at <= 6; kill_at++) { /* hundreds of milliseconds: some land inside a validation */
+  for (int i = 0; i < 8; i++) { /* the folder is made inside a validation: every other run dies there, the rest anywhere */
     program p = program_start_v((const char *[]){"train", config, "-s", set, VALIDATE, "-s", s, "-s", "checkpoint.every=3", "--resume=auto", NULL});
-    nanosleep(&(struct timespec){.tv_sec = kill_at / 3, .tv_nsec = kill_at % 3 * 330000000L}, NULL);
+    if (i % 2) nanosleep(&(struct timespec){.tv_sec = i / 3, .tv_nsec = i % 3 * 330000000L}, NULL);
+    else wait_for(tmpdir_at(state, "killed/validation/step-%06d", 2 + i));
     kill(-p.pid, SIGKILL);
     program_wait(&p, 60);
     program_free(&p);
