@@ -40,9 +40,9 @@ typedef struct kn_cuda {
   int (*layer_norm_bwd)(void *stream, const kn_layer_norm_bwd_args *a);
 } kn_cuda;
 
-/* Opens dir/libe2eft_kernels.so; dir NULL: beside the running program, or in ../lib of it. Where libcudart is not on the loader's
- * path, libtorch_cuda has to be loaded before. *out lives as long as the process. Errors: E_DEVICE with the loader's
- * reason. */
+/* Opens dir/libe2eft_kernels.so; dir NULL: beside the running program, in ../lib of it, or one folder above. Where
+ * libcudart is not on the loader's path, libtorch_cuda has to be loaded before. *out lives as long as the process.
+ * Errors: E_DEVICE with the loader's reason. */
 int kn_cuda_open(const char *dir, const kn_cuda **out);
 #ifdef __cplusplus
 }
