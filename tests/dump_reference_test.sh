@@ -1,11 +1,11 @@
 #!/bin/sh
 # tests/dump_reference_test.sh BIN_DIR: our dumps of the golden networks and diffusers' do not part anywhere.
-# Skipped (77) where no python with diffusers is: $E2EFT_PYTHON, else python3.
+# Skipped (77) where the Python of scripts/peer-python.sh is missing; $E2EFT_PEER_PYTHON names another.
 set -eu
 bin=$1
 here=$(dirname "$0")
 golden=$here/data/golden
-python=${E2EFT_PYTHON:-python3}
+python=${E2EFT_PEER_PYTHON:-$here/../build/deps/peer/bin/python}
 "$python" -c 'import diffusers, torch' 2>/dev/null || { echo "skipped: $python has no diffusers"; exit 77; }
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
