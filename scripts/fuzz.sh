@@ -10,7 +10,7 @@ runs=1000000
 all="csv manifest cache_index npy png jpeg safetensors config"
 out=build/fuzz
 flags="-g -O1 -std=gnu17 -D_GNU_SOURCE -I. -ffp-contract=off -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
-packages="libcrypto yaml-0.1 jansson libxxhash libcrypto libpng libturbojpeg hdf5 zlib"
+packages="yaml-0.1 jansson libxxhash libcrypto libpng libturbojpeg hdf5 zlib"
 
 clang=
 for c in ${CLANG:-clang clang-19 clang-18 clang-17 clang-16 clang-15 clang-14}; do
