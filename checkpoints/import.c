@@ -14,17 +14,6 @@ static const part parts[CK_LDM_PARTS] = {{CK_LDM_UNET, "unet", "diffusion_pytorc
                                          {CK_LDM_VAE, "vae", "diffusion_pytorch_model"},
                                          {CK_LDM_TEXT, "text_encoder", "model"}};
 
-static int write_json(const char *dir, const char *name, const json_t *o) {
-  int st = OK;
-  char path[IO_PATH_MAX];
-
-  NEED(o, E_NOMEM, "%s", name);
-  TRY(io_path(path, "%s/%s", dir, name));
-  TRY(ck_pyjson_write(path, o));
-out:
-  return st;
-}
-
 static int write_weights(const ck_ldm *l, const part *p, const char *dir, const char *sum) {
   int st = OK;
   size_t n;
@@ -48,7 +37,7 @@ static int copy_config(const ck_import *i, const ck_ldm_shape *s, const part *p,
   TRY(io_path(path, "%s/%s/config.json", i->like, p->dir));
   NEED((o = json_load_file(path, JSON_REJECT_DUPLICATES, &why)) != NULL, E_CKPT, "%s:%d:%d: %s", path, why.line, why.column, why.text);
   if (p->part == CK_LDM_UNET) json_object_set_new(o, "in_channels", json_integer(s->unet.in_channels));
-  TRY(write_json(dir, "config.json", o));
+  TRY(ck_pyjson_write_in(dir, "config.json", o));
 out:
   json_decref(o);
   return st;
@@ -60,7 +49,7 @@ static int write_config(const ck_ldm_shape *s, ck_prediction prediction, const p
               : p->part == CK_LDM_VAE ? ck_ldm_vae_config(s, prediction)
                                       : ck_ldm_text_config(s);
 
-  TRY(write_json(dir, "config.json", o));
+  TRY(ck_pyjson_write_in(dir, "config.json", o));
 out:
   json_decref(o);
   return st;
@@ -80,7 +69,7 @@ static int write_scheduler(const ck_import *i, ck_prediction prediction, const c
   TRY(io_path(dir, "%s/scheduler", tmp));
   TRY(io_make_dirs(dir));
   o = ck_ldm_scheduler_config(prediction);
-  TRY(write_json(dir, "scheduler_config.json", o));
+  TRY(ck_pyjson_write_in(dir, "scheduler_config.json", o));
 out:
   json_decref(o);
   return st;
@@ -153,7 +142,7 @@ static int write_all(const ck_import *i, const ck_ldm *l, const char *tmp) {
   TRY(write_parts(i, l, prediction, tmp));
   TRY(write_scheduler(i, prediction, tmp));
   TRY(write_tokenizer(i, ck_ldm_shape_of(l), tmp));
-  TRY(write_json(tmp, "model_index.json", index));
+  TRY(ck_pyjson_write_in(tmp, "model_index.json", index));
 out:
   json_decref(index);
   return st;

@@ -106,3 +106,14 @@ out:
   free(text);
   return st;
 }
+
+int ck_pyjson_write_in(const char *dir, const char *name, const json_t *value) {
+  int st = OK;
+  char path[IO_PATH_MAX];
+
+  NEED(value, E_NOMEM, "%s/%s", dir, name);
+  TRY(io_path(path, "%s/%s", dir, name));
+  TRY(ck_pyjson_write(path, value));
+out:
+  return st;
+}

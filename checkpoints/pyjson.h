@@ -11,6 +11,8 @@ extern "C" {
 #endif
 /* Writes value and a line end to path, durably. Errors: E_DISK, E_IO, E_NOMEM. */
 int ck_pyjson_write(const char *path, const json_t *value);
+/* The same to DIR/NAME; a value of NULL, which could not be made, is E_NOMEM. */
+int ck_pyjson_write_in(const char *dir, const char *name, const json_t *value);
 #ifdef __cplusplus
 }
 #endif

@@ -45,17 +45,6 @@ out:
   return st;
 }
 
-static int write_json(const char *dir, const char *name, const json_t *o) {
-  int st = OK;
-  char path[IO_PATH_MAX];
-
-  NEED(o, E_NOMEM, "%s", name);
-  TRY(io_path(path, "%s/%s", dir, name));
-  TRY(ck_pyjson_write(path, o));
-out:
-  return st;
-}
-
 int ck_tokenizer_write(const char *dir, const char *pad) {
   int st = OK;
   static const char merges[] = "#version: 0.2\n";
@@ -70,9 +59,9 @@ int ck_tokenizer_write(const char *dir, const char *pad) {
   NEED(vocab, E_NOMEM, "vocab.json");
   TRY(make_vocab(vocab));
   TRY(io_make_dirs(dir));
-  TRY(write_json(dir, "vocab.json", vocab));
-  TRY(write_json(dir, "special_tokens_map.json", special));
-  TRY(write_json(dir, "tokenizer_config.json", config));
+  TRY(ck_pyjson_write_in(dir, "vocab.json", vocab));
+  TRY(ck_pyjson_write_in(dir, "special_tokens_map.json", special));
+  TRY(ck_pyjson_write_in(dir, "tokenizer_config.json", config));
   TRY(io_path(path, "%s/merges.txt", dir));
   TRY(io_write_file(path, merges, strlen(merges)));
 out:
