@@ -410,6 +410,20 @@ void io_free_names(char ***names, size_t n) {
   *names = NULL;
 }
 
+int io_need_free(const char *path) {
+  int st = OK;
+  size_t n = 0;
+  char **names = NULL;
+
+  if (!io_exists(path)) goto out;
+  NEED(io_is_dir(path), E_IO, "%s: is a file, a folder wanted", path);
+  TRY(io_list_dir(path, &names, &n));
+  NEED(n == 0, E_IO, "%s: is there already and not empty", path);
+out:
+  io_free_names(&names, n);
+  return st;
+}
+
 /* ---- paths ---- */
 
 int io_path(char out[IO_PATH_MAX], const char *fmt, ...) {

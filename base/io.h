@@ -71,6 +71,8 @@ int io_copy_tree(const char *from, const char *to);
 /* ---- reading; E_DISK where the disk fails ---- */
 bool io_exists(const char *path);
 bool io_is_dir(const char *path);
+/* Nothing is there, or an empty folder: a place to write to. Errors: E_IO saying what is there, E_NOMEM. */
+int io_need_free(const char *path);
 /* Whole file, with one 0 byte behind it, in memory from malloc. Errors: E_IO, E_NOMEM, E_FORMAT (larger than max). */
 int io_read_file(const char *path, size_t max, char **data, size_t *n);
 /* Shows `see` every byte of a file, in order. By read and not by mapping: a bad sector is then an error and not a signal.

@@ -148,20 +148,6 @@ out:
   return st;
 }
 
-static int check_out(const char *out) {
-  int st = OK;
-  size_t n = 0;
-  char **names = NULL;
-
-  if (!io_exists(out)) goto out;
-  NEED(io_is_dir(out), E_CKPT, "%s: is a file, a folder wanted", out);
-  TRY(io_list_dir(out, &names, &n));
-  NEED(n == 0, E_CKPT, "%s: is there already and not empty", out);
-out:
-  io_free_names(&names, n);
-  return st;
-}
-
 int ck_import_begin(const ck_import *i, char tmp[IO_PATH_MAX]) {
   int st = OK;
   char out[IO_PATH_MAX], name[IO_PATH_MAX] = "";
@@ -170,7 +156,7 @@ int ck_import_begin(const ck_import *i, char tmp[IO_PATH_MAX]) {
   tmp[0] = 0;
   TRY(io_path(out, "%s", i->out));
   for (size_t n = strlen(out); n > 1 && out[n - 1] == '/'; n--) out[n - 1] = 0;
-  TRY(check_out(out));
+  TRY_AS(E_CKPT, io_need_free(out), "-o");
   TRY(ck_ldm_open(i->file, i->mean, &l));
   TRY(io_path(name, "%s.tmp", out));
   TRY(io_remove_tree(name));

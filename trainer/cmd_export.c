@@ -118,20 +118,6 @@ out:
   return st;
 }
 
-static int check_out(const char *out) {
-  int st = OK;
-  size_t n = 0;
-  char **names = NULL;
-
-  if (!io_exists(out)) goto out;
-  NEED(io_is_dir(out), E_CONFIG, "-o %s: is a file", out);
-  TRY(io_list_dir(out, &names, &n));
-  NEED(n == 0, E_CONFIG, "-o %s: is there already and not empty", out);
-out:
-  io_free_names(&names, n);
-  return st;
-}
-
 static int open_source(const export_args *a, source *s) {
   int st = OK;
   tr_device device;
@@ -156,7 +142,7 @@ static int run_export(const void *arguments, int argc, char **argv) {
 
   (void)argc, (void)argv;
   TRY(read_options(a, &o));
-  TRY(check_out(a->out));
+  TRY_AS(E_CONFIG, io_need_free(a->out), "-o");
   TRY(open_source(a, &s));
   NEED(!o.flip_x || s.config->model.task == CF_NORMALS, E_CONFIG, "--normals-frame: %s predicts depth", s.checkpoint);
   const tr_export_from from = {s.config, &s.net, &s.state, s.config_text, s.run_dir[0] ? s.run_dir : NULL};
