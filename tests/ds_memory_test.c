@@ -8,7 +8,8 @@
 #include "tests/support/samples.h"
 #include "tests/support/tmpdir.h"
 
-enum { H = 24, W = 32, SAMPLES = 5000, WARM = 1000, WORKERS = 2, GROUP = 2 };
+/* IN_HAND: files that a decoder may have open when it is looked at in the middle of a sample; a leak would leave thousands. */
+enum { H = 24, W = 32, SAMPLES = 5000, WARM = 1000, WORKERS = 2, GROUP = 2, IN_HAND = 4 };
 static const ds_latent_form latent = {4, H / 8, W / 8, 4};
 
 /* Private memory of a process in KiB. */
@@ -75,7 +76,7 @@ static void stays(ds_source *s) {
   for (int i = 0; i < after.n; i++) {
     print_message("process %d: %ld KiB, then %ld; %d files, then %d\n", i, before.kib[i], after.kib[i], before.files[i], after.files[i]);
     assert_int_equal(before.pid[i], after.pid[i]);
-    assert_true(after.kib[i] <= before.kib[i] + 256 && after.files[i] <= before.files[i]);
+    assert_true(after.kib[i] <= before.kib[i] + 256 && after.files[i] <= before.files[i] + IN_HAND);
   }
   ds_loader_close(&l);
 }
