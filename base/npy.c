@@ -22,9 +22,9 @@ static bool count_of(int ndim, const int64_t *shape, size_t size, size_t *n) {
 }
 
 /* Magic, length and dictionary, padded so that the data begins at a multiple of 64 as numpy does. */
-static size_t format_header(int ndim, const int64_t *shape, char out[NPY_HEADER_MAX]) {
+static size_t format_header(const char *descr, int ndim, const int64_t *shape, char out[NPY_HEADER_MAX]) {
   const size_t front = sizeof magic + 2;
-  int n = snprintf(out + front, NPY_HEADER_MAX - front, "{'descr': '<f4', 'fortran_order': False, 'shape': (");
+  int n = snprintf(out + front, NPY_HEADER_MAX - front, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr);
 
   for (int i = 0; i < ndim; i++) {
     n += snprintf(out + front + n, NPY_HEADER_MAX - front - (size_t)n, "%s%lld%s", i ? " " : "", (long long)shape[i],
@@ -40,21 +40,28 @@ static size_t format_header(int ndim, const int64_t *shape, char out[NPY_HEADER_
   return total;
 }
 
-int npy_save_f32(const char *path, int ndim, const int64_t *shape, const float *data) {
+static int save(const char *path, const char *descr, size_t size, int ndim, const int64_t *shape, const void *data) {
   int st = OK;
   size_t n;
   char head[NPY_HEADER_MAX];
   io_file f = {.fd = -1};
 
-  NEED(ndim >= 0 && ndim <= NPY_MAX_DIMS && count_of(ndim, shape, sizeof *data, &n), E_SHAPE, "%s: %d dimensions", path,
-       ndim);
+  NEED(ndim >= 0 && ndim <= NPY_MAX_DIMS && count_of(ndim, shape, size, &n), E_SHAPE, "%s: %d dimensions", path, ndim);
   TRY(io_create(path, &f));
-  TRY(io_write(&f, head, format_header(ndim, shape, head)));
-  TRY(io_write(&f, data, n * sizeof *data));
+  TRY(io_write(&f, head, format_header(descr, ndim, shape, head)));
+  TRY(io_write(&f, data, n * size));
   TRY(io_close(&f));
 out:
   if (st != OK) io_discard(&f, "");
   return st;
+}
+
+int npy_save_f32(const char *path, int ndim, const int64_t *shape, const float *data) {
+  return save(path, "<f4", sizeof *data, ndim, shape, data);
+}
+
+int npy_save_bool(const char *path, int ndim, const int64_t *shape, const uint8_t *data) {
+  return save(path, "|b1", sizeof *data, ndim, shape, data);
 }
 
 /* The value behind a key of the header's dictionary. */

@@ -39,8 +39,7 @@ static void count_errors(ev_result *r, const float *error, const uint8_t *mask, 
 static int measure_depth(work *w, const ev_item *item, ev_score *score) {
   int st = OK;
   const size_t n = (size_t)item->H * (size_t)item->W;
-  const ev_settings *o = ev_set_settings(w->set);
-  const ev_align_opts align = {o->alignment, o->align_max_res, o->near_m, o->far_m};
+  const ev_align_opts align = ev_settings_align(ev_set_settings(w->set));
   float *aligned, *error;
 
   TRY(ds_buf_need(&w->aligned, n * sizeof *aligned));
@@ -103,19 +102,18 @@ static int measure(work *w, int64_t i, ev_score *score) {
   int st = OK;
   ev_item item;
   const bool depth = ev_set_task(w->set) == EV_DEPTH;
-  const size_t channels = depth ? 1 : 3;
 
   TRY(ev_set_read(w->set, i, &item));
   score->H = item.H;
   score->W = item.W;
   score->valid = item.valid;
-  TRY(ds_buf_need(&w->pred, channels * (size_t)item.H * (size_t)item.W * sizeof(float)));
+  TRY(ds_buf_need(&w->pred, item.channels * (size_t)item.H * (size_t)item.W * sizeof(float)));
   TRY(w->predictor->predict(w->predictor->ctx, i, &item, w->pred.p));
   TRY(depth ? measure_depth(w, &item, score) : measure_normals(w, &item, score));
   if (!w->keep_shots) goto out;
   const float *shown = depth ? w->aligned.p : w->pred.p;
-  TRY(ev_shots_offer(w->r->best, w->best, true, score->m.values[0], i, &item, shown, (int)channels));
-  TRY(ev_shots_offer(w->r->worst, w->worst, false, score->m.values[0], i, &item, shown, (int)channels));
+  TRY(ev_shots_offer(w->r->best, w->best, true, score->m.values[0], i, &item, shown));
+  TRY(ev_shots_offer(w->r->worst, w->worst, false, score->m.values[0], i, &item, shown));
 out:
   return st;
 }

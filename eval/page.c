@@ -29,8 +29,8 @@ static const char style[] =
     "pre{background:#f4f6f8;padding:.8em 1em;overflow-x:auto}"
     ".row{margin:1.2em 0}.row>p{margin:0 0 .3em;overflow-wrap:anywhere}"
     ".pictures{display:flex;flex-wrap:wrap;gap:10px;align-items:flex-start}"
-    "figure{margin:0}figcaption{font-size:.85em;color:#57606a}"
-    "img{display:block;width:320px;max-width:100%;image-rendering:pixelated;border:1px solid #d8dee4}"
+    "figure{margin:0;flex:1 1 200px;max-width:320px}figcaption{font-size:.85em;color:#57606a}"
+    "img{display:block;width:100%;image-rendering:pixelated;border:1px solid #d8dee4}"
     "svg text{font:12px system-ui,sans-serif;fill:#57606a}svg .title{font-weight:600;fill:#1c2128}"
     ".scale{display:flex;align-items:center;gap:6px;font-size:.8em;color:#57606a;font-variant-numeric:tabular-nums}"
     ".scale i{flex:1;height:10px;border:1px solid #d8dee4}.chart{display:inline-block;margin:.4em 1em .4em 0}";

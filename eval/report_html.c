@@ -1,15 +1,12 @@
 /* eval/report_html.c: the page of an evaluation: numbers, histograms, the best and the worst images. */
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "datasets/colour_map.h"
 #include "datasets/quantile.h"
 #include "eval/page.h"
 #include "eval/report.h"
+#include "eval/shot.h"
 
 enum { FAILURES_SHOWN = 50, IMAGE_BINS = 40 };
-static const uint8_t grey[3] = {228, 230, 233};
 
 static int64_t measured(const ev_result *r) { return r->n - r->failed; }
 
@@ -90,80 +87,10 @@ static void pixel_histogram(ev_page *p, const ev_result *e) {
 
 /* ---- pictures ---- */
 
-static void whiten(uint8_t *rgb, const uint8_t *mask, size_t n) {
-  for (size_t i = 0; i < n; i++)
-    if (!mask[i]) memcpy(rgb + 3 * i, grey, sizeof grey);
-}
-
-/* Truth's 2 and 98 % quantiles over the valid pixels. */
-static void truth_range(const ev_shot *s, float *scratch, float *lo, float *hi) {
-  size_t kept = 0;
-
-  for (size_t i = 0; i < (size_t)s->H * (size_t)s->W; i++)
-    if (s->mask[i]) scratch[kept++] = s->truth[i];
-  *lo = 0;
-  *hi = 1;
-  if (kept) ds_quantiles_02_98(scratch, kept, lo, hi);
-}
-
-static int depth_pictures(ev_page *p, const ev_shot *s, uint8_t *rgb, float *scratch, double bins_end) {
-  int st = OK;
-  const size_t n = (size_t)s->H * (size_t)s->W;
-  char lo_text[24], hi_text[24];
-  float lo, hi;
-
-  truth_range(s, scratch, &lo, &hi);
-  snprintf(lo_text, sizeof lo_text, "%.3g m", (double)lo);
-  snprintf(hi_text, sizeof hi_text, "%.3g m", (double)hi);
-  ds_colour_depth(s->pred, NULL, n, lo, hi, rgb);
-  TRY(ev_page_scaled_picture(p, rgb, s->H, s->W, "prediction, aligned", lo_text, hi_text, ds_colour_spectral));
-  ds_colour_depth(s->truth, NULL, n, lo, hi, rgb);
-  whiten(rgb, s->mask, n);
-  TRY(ev_page_scaled_picture(p, rgb, s->H, s->W, "truth (grey: not counted)", lo_text, hi_text, ds_colour_spectral));
-  for (size_t i = 0; i < n; i++)
-    ev_colour_error(s->mask[i] ? fabsf(s->pred[i] - s->truth[i]) / s->truth[i] / (float)bins_end : 0, rgb + 3 * i);
-  whiten(rgb, s->mask, n);
-  snprintf(hi_text, sizeof hi_text, "%.3g", bins_end);
-  TRY(ev_page_scaled_picture(p, rgb, s->H, s->W, "|prediction - truth| / truth", "0", hi_text, ev_colour_error));
-out:
-  return st;
-}
-
-/* Makes vectors [3,n] of any length unit, for the colours. */
-static void unit(const float *v, size_t n, float *out) {
-  for (size_t i = 0; i < n; i++) {
-    const float length = sqrtf(v[i] * v[i] + v[n + i] * v[n + i] + v[2 * n + i] * v[2 * n + i]);
-    for (size_t c = 0; c < 3; c++) out[c * n + i] = length > 0 ? v[c * n + i] / length : 0;
-  }
-}
-
-static int normals_pictures(ev_page *p, const ev_shot *s, uint8_t *rgb, float *scratch) {
-  int st = OK;
-  const size_t n = (size_t)s->H * (size_t)s->W;
-
-  unit(s->pred, n, scratch);
-  ds_colour_signed(scratch, NULL, n, rgb);
-  TRY(ev_page_picture(p, rgb, s->H, s->W, "prediction"));
-  unit(s->truth, n, scratch);
-  ds_colour_signed(scratch, NULL, n, rgb);
-  whiten(rgb, s->mask, n);
-  TRY(ev_page_picture(p, rgb, s->H, s->W, "truth (grey: not counted)"));
-  ev_normals_angles(s->pred, s->truth, n, scratch);
-  for (size_t i = 0; i < n; i++) ev_colour_error(scratch[i] / 60, rgb + 3 * i);
-  whiten(rgb, s->mask, n);
-  TRY(ev_page_scaled_picture(p, rgb, s->H, s->W, "angle between them", "0", "60 degrees", ev_colour_error));
-out:
-  return st;
-}
-
 static int shot_row(ev_page *p, const ev_result *e, const ev_shot *s) {
   int st = OK;
-  const size_t n = (size_t)s->H * (size_t)s->W;
   const ev_score *score = &e->scores[s->image];
-  uint8_t *rgb = malloc(3 * n);
-  float *scratch = malloc(3 * n * sizeof *scratch);
 
-  NEED(rgb && scratch, E_NOMEM, "pictures of %dx%d", s->W, s->H);
   if (ev_set_task(e->set) == EV_DEPTH)
     ev_page_row_open(p, "%s: abs_rel %.4f, delta1 %.3f, scale %.3g m, shift %.3g m", ev_set_id(e->set, s->image),
                      score->m.depth.abs_rel, score->m.depth.delta1, (double)score->fit.scale, (double)score->fit.shift);
@@ -171,12 +98,11 @@ static int shot_row(ev_page *p, const ev_result *e, const ev_shot *s) {
     ev_page_row_open(p, "%s: mean %.2f, median %.2f degrees, %.1f %% below 11.25", ev_set_id(e->set, s->image),
                      score->m.normals.mean, score->m.normals.median, score->m.normals.below_11_25);
   TRY(ev_page_picture(p, s->rgb, s->H, s->W, "image"));
-  if (ev_set_task(e->set) == EV_DEPTH) TRY(depth_pictures(p, s, rgb, scratch, e->bins_end));
-  else TRY(normals_pictures(p, s, rgb, scratch));
+  TRY(ev_shot_prediction(p, s, ev_set_task(e->set) == EV_DEPTH ? "prediction, aligned" : "prediction"));
+  TRY(ev_shot_truth(p, s));
+  TRY(ev_shot_error(p, s, e->bins_end, ev_set_task(e->set) == EV_DEPTH ? "|prediction - truth| / truth" : "angle between them"));
   ev_page_row_close(p);
 out:
-  free(rgb);
-  free(scratch);
   return st;
 }
 

@@ -166,7 +166,7 @@ const char *ev_set_id(const ev_set *s, int64_t i) {
 
 int ev_set_read(ev_set *s, int64_t i, ev_item *out) {
   int st = OK;
-  ev_item item = {.id = ev_set_id(s, i)};
+  ev_item item = {.id = ev_set_id(s, i), .channels = s->task == EV_DEPTH ? 1 : 3};
 
   if (s->entries) TRY(ev_published_read(s, place_of(s, i), &item));
   else TRY(ev_source_read(s, place_of(s, i), &item));

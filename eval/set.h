@@ -15,7 +15,8 @@ typedef struct ev_item {
   int H, W;
   const uint8_t *rgb;    /* [H,W,3] */
   const uint8_t *image;  /* [H,W,3] what a model is to see: rgb, or stretched as in DSINE's code */
-  const float *truth;    /* [1,H,W] metres, or [3,H,W] normals (x left, y up, z back) */
+  size_t channels;       /* 1: depth, 3: normals */
+  const float *truth;    /* [channels,H,W] metres, or normals (x left, y up, z back) */
   const uint8_t *mask;   /* [H,W] 1 = counts */
   size_t valid;
 } ev_item;

@@ -104,3 +104,7 @@ int ev_settings_set(ev_settings *s, const char *key_value) {
 out:
   return st;
 }
+
+ev_align_opts ev_settings_align(const ev_settings *s) {
+  return (ev_align_opts){s->alignment, s->align_max_res, s->near_m, s->far_m};
+}

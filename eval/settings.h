@@ -21,6 +21,8 @@ typedef struct ev_settings {
 void ev_settings_default(const ev_protocol *p, ev_settings *out);
 /* Errors: E_CONFIG: unknown key, wrong value, what is wanted. */
 int ev_settings_set(ev_settings *s, const char *key_value);
+/* How predictions are aligned. */
+ev_align_opts ev_settings_align(const ev_settings *s);
 /* A line a key, for --help. */
 #define EV_SETTINGS_HELP \
   "keys of --set, with the protocol's own as default:\n" \

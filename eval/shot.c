@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void shot_free(ev_shot *s) {
+void ev_shot_free(ev_shot *s) {
   free(s->rgb);
   free(s->mask);
   free(s->pred);
@@ -22,23 +22,23 @@ static void average(const ev_item *item, int y, int x, int k, uint8_t out[3]) {
   for (int c = 0; c < 3; c++) out[c] = (uint8_t)(sum[c] / count);
 }
 
-static int shot_make(const ev_item *item, const float *pred, int channels, int64_t image, ev_shot *out) {
+int ev_shot_make(const ev_item *item, const float *pred, int64_t image, ev_shot *out) {
   int st = OK;
   const int k = (item->W + EV_SHOT_WIDTH - 1) / EV_SHOT_WIDTH, H = (item->H + k - 1) / k, W = (item->W + k - 1) / k;
-  const size_t n = (size_t)H * (size_t)W, N = (size_t)item->H * (size_t)item->W;
-  ev_shot s = {.image = image, .H = H, .W = W, .channels = channels};
+  const size_t n = (size_t)H * (size_t)W, N = (size_t)item->H * (size_t)item->W, channels = item->channels;
+  ev_shot s = {.image = image, .H = H, .W = W, .channels = (int)channels};
 
   s.rgb = malloc(3 * n);
   s.mask = malloc(n);
-  s.pred = malloc(n * (size_t)channels * sizeof *s.pred);
-  s.truth = malloc(n * (size_t)channels * sizeof *s.truth);
+  s.pred = malloc(n * channels * sizeof *s.pred);
+  s.truth = malloc(n * channels * sizeof *s.truth);
   NEED(s.rgb && s.mask && s.pred && s.truth, E_NOMEM, "a picture of %dx%d", W, H);
   for (int y = 0; y < H; y++) {
     for (int x = 0; x < W; x++) {
       const size_t to = (size_t)y * (size_t)W + (size_t)x, from = (size_t)(y * k) * (size_t)item->W + (size_t)(x * k);
       average(item, y * k, x * k, k, s.rgb + 3 * to);
       s.mask[to] = item->mask[from];
-      for (size_t c = 0; c < (size_t)channels; c++) {
+      for (size_t c = 0; c < channels; c++) {
         s.pred[c * n + to] = pred[c * N + from];
         s.truth[c * n + to] = item->truth[c * N + from];
       }
@@ -47,19 +47,19 @@ static int shot_make(const ev_item *item, const float *pred, int channels, int64
   *out = s;
   s = (ev_shot){0};
 out:
-  if (st != OK) shot_free(&s);
+  if (st != OK) ev_shot_free(&s);
   return st;
 }
 
 int ev_shots_offer(ev_shot *shots, double *scores, bool lowest, double score, int64_t image, const ev_item *item,
-                   const float *pred, int channels) {
+                   const float *pred) {
   int st = OK, at = 0;
   ev_shot s;
 
   while (at < EV_SHOTS && shots[at].image >= 0 && (lowest ? score >= scores[at] : score <= scores[at])) at++;
   if (at == EV_SHOTS) return OK;
-  TRY(shot_make(item, pred, channels, image, &s));
-  shot_free(&shots[EV_SHOTS - 1]);
+  TRY(ev_shot_make(item, pred, image, &s));
+  ev_shot_free(&shots[EV_SHOTS - 1]);
   memmove(shots + at + 1, shots + at, (size_t)(EV_SHOTS - 1 - at) * sizeof *shots);
   memmove(scores + at + 1, scores + at, (size_t)(EV_SHOTS - 1 - at) * sizeof *scores);
   shots[at] = s;
@@ -69,5 +69,5 @@ out:
 }
 
 void ev_shots_free(ev_shot *shots) {
-  for (int i = 0; i < EV_SHOTS; i++) shot_free(&shots[i]);
+  for (int i = 0; i < EV_SHOTS; i++) ev_shot_free(&shots[i]);
 }

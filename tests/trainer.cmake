@@ -5,7 +5,7 @@ foreach(name schedule ema)
   e2eft_test(tr_${name}_test LINK trainer LABELS golden)
 endforeach()
 # these run the program: $E2EFT
-foreach(name bench golden validate store_normals export invariance resume modes nonfinite badinput bf16 synth predict predict_golden)
+foreach(name bench golden validate store_normals export invariance resume modes nonfinite badinput bf16 synth predict predict_golden report)
   e2eft_test(tr_${name}_test LINK base PkgConfig::JANSSON TIMEOUT 600)
   add_dependencies(tr_${name}_test e2eft)
 endforeach()
@@ -35,3 +35,6 @@ e2eft_test(tr_prepare_test LINK base PkgConfig::JANSSON LABELS fast notasan TIME
 add_dependencies(tr_prepare_test e2eft)
 # the trainer as on a GPU, its kernels by the emulation of losses.cmake
 e2eft_test(tr_emulated_test LINK trainer kernels_on_cpu TIMEOUT 400)
+# the demonstration: minutes, and by the clock, so alone
+add_test(NAME quickstart COMMAND "${CMAKE_CURRENT_LIST_DIR}/quickstart.sh" "${CMAKE_SOURCE_DIR}")
+set_tests_properties(quickstart PROPERTIES LABELS "slow;notasan" TIMEOUT 1200 RUN_SERIAL TRUE)

@@ -8,8 +8,8 @@
 #include "eval/presets.h"
 #include "eval/report.h"
 #include "eval/stored.h"
-#include "trainer/bind.h"
 #include "trainer/commands.h"
+#include "trainer/eval_sets.h"
 #include "trainer/infer.h"
 #include "trainer/version.h"
 
@@ -18,11 +18,6 @@ typedef struct eval_args {
   const char *predictions, *store, *preset, *json, *csv, *html;
   cli_list data, sets;
 } eval_args;
-
-static bool is_config(const char *spec) {
-  const size_t n = strlen(spec);
-  return n > 5 && (!strcmp(spec + n - 5, ".yaml") || !strcmp(spec + n - 4, ".yml"));
-}
 
 static const char *task_name(ev_task task) { return task == EV_DEPTH ? "depth" : "normals"; }
 
@@ -33,66 +28,6 @@ static int parse_task(const char *task, bool *normals) {
   NEED(!task || *normals || !strcmp(task, "depth"), E_CONFIG, "--task: wanted depth or normals, found '%s'", task);
 out:
   return st;
-}
-
-/* Sets that --data names: a config has one for each entry of its list. */
-typedef struct eval_sets {
-  ev_set **at;
-  int n;
-} eval_sets;
-
-static int room_for_one(eval_sets *s) {
-  int st = OK;
-  ev_set **grown = realloc(s->at, (size_t)(s->n + 1) * sizeof *grown);
-
-  NEED(grown, E_NOMEM, "sets: out of memory");
-  s->at = grown;
-  s->at[s->n] = NULL;
-out:
-  return st;
-}
-
-static int open_config(const char *path, bool normals, const cli_list *keys, eval_sets *s) {
-  int st = OK;
-  cf_config *c = NULL;
-  ds_opts o;
-  char name[IO_PATH_MAX];
-
-  TRY(cf_load(path, NULL, 0, false, &c));
-  NEED(c->ndata > 0, E_CONFIG, "%s: no data set is given", path);
-  for (size_t i = 0; i < c->ndata; i++) {
-    TRY(tr_bind_data(c, i, &o));
-    TRY(io_path(name, "%s:%s", o.kind, o.root));
-    TRY(room_for_one(s));
-    TRY_AS(st, ev_set_open_source(&o, name, normals || c->model.task == CF_NORMALS, keys->at, keys->n, &s->at[s->n]),
-           "data.%zu", i);
-    s->n++;
-  }
-out:
-  cf_free(&c);
-  return st;
-}
-
-static int open_sets(const eval_args *a, bool normals, eval_sets *s) {
-  int st = OK;
-
-  for (size_t i = 0; i < a->data.n; i++) {
-    if (is_config(a->data.at[i])) {
-      TRY(open_config(a->data.at[i], normals, &a->sets, s));
-      continue;
-    }
-    TRY(room_for_one(s));
-    TRY(ev_set_open(a->data.at[i], normals, a->sets.at, a->sets.n, &s->at[s->n]));
-    s->n++;
-  }
-out:
-  return st;
-}
-
-static void close_sets(eval_sets *s) {
-  for (int i = 0; i < s->n; i++) ev_set_close(&s->at[i]);
-  free(s->at);
-  *s = (eval_sets){0};
 }
 
 static int evaluate_stored(const eval_args *a, ev_set *set, ev_result *out) {
@@ -177,7 +112,7 @@ out:
 
 /* What is to be done: every set with each preset, or once. */
 typedef struct eval_plan {
-  eval_sets sets;
+  tr_eval_sets sets;
   eval_model model;
   const ev_preset *presets[EV_PRESETS_MAX];
   int npresets; /* 0: the options as given */
@@ -185,7 +120,7 @@ typedef struct eval_plan {
   int done;
 } eval_plan;
 
-static int one_task(const eval_sets *s) {
+static int one_task(const tr_eval_sets *s) {
   int st = OK;
 
   for (int i = 1; i < s->n; i++)
@@ -201,7 +136,7 @@ static int plan_open(const eval_args *a, eval_plan *p) {
 
   TRY(parse_task(a->infer.task, &normals));
   if (a->preset) TRY(ev_presets_choose(a->preset, p->presets, &p->npresets));
-  TRY(open_sets(a, normals, &p->sets));
+  for (size_t i = 0; i < a->data.n; i++) TRY(tr_eval_sets_add(a->data.at[i], normals, &a->sets, &p->sets));
   if (a->preset) TRY(one_task(&p->sets));
   const int n = p->sets.n * (p->npresets ? p->npresets : 1);
   NEED((p->results = calloc((size_t)n, sizeof *p->results)) != NULL, E_NOMEM, "%d evaluations", n);
@@ -214,7 +149,7 @@ static void plan_close(eval_plan *p) {
   for (int i = 0; i < p->done; i++) ev_result_free(&p->results[i]);
   free(p->results);
   model_close(&p->model);
-  close_sets(&p->sets);
+  tr_eval_sets_close(&p->sets);
 }
 
 static int evaluate_all(const eval_args *a, eval_plan *p) {

@@ -11,6 +11,7 @@ extern const cli_command tr_inspect_command;
 extern const cli_command tr_synth_command;
 extern const cli_command tr_predict_command;
 extern const cli_command tr_eval_command;
+extern const cli_command tr_report_command;
 extern const cli_command tr_export_command;
 extern const cli_command tr_bench_command;
 extern const cli_command tr_import_command;

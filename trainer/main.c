@@ -10,7 +10,7 @@
 #include "trainer/version.h"
 
 static const cli_command *const commands[] = {&tr_train_command, &tr_prepare_command, &tr_predict_command,
-                                              &tr_eval_command, &tr_export_command, &tr_import_command,
+                                              &tr_eval_command, &tr_report_command, &tr_export_command, &tr_import_command,
                                               &tr_inspect_command, &tr_synth_command, &tr_bench_command};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
