@@ -74,7 +74,7 @@ predict() {
 }
 
 small_run() { # NAME ARGUMENTS...
-  limited 40 "small_$1" "$gpu/bin/e2eft" train configs/quickstart.yaml -s run.device=cuda -s run.dir="$work/small_$1" \
+  limited 40 "small_$1" "$gpu/bin/e2eft" train bench/small.yaml -s run.device=cuda -s run.dir="$work/small_$1" \
     -s optim.steps=200 -s checkpoint.every=100 "${@:2}"
 }
 

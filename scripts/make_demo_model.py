@@ -3,12 +3,13 @@
 
 1. `e2eft synth` renders rooms and streets of this script's own seeds; `e2eft inspect --dump` hands them over as training sees them.
 2. An autoencoder (AutoencoderKL) learns to rebuild their colours, depth maps and normal maps.
-3. A U-Net learns, as Marigold's, to denoise depth latents beside the RGB latent: v-prediction at all timesteps.
+3. A U-Net learns, as Marigold's, to denoise depth latents beside the RGB latent: v-prediction at all timesteps. Not to its end:
+   fine-tuning is to have something left to do.
 
-Needs a Python with torch, diffusers, transformers and safetensors, and some hours on two cores; each stage is kept under --work
+Needs a Python with torch, diffusers, transformers and safetensors, and 45 minutes on two cores; each stage is kept under --work
 and skipped when it is there. The result is written in f16.
 """
-import argparse, json, math, os, shutil, subprocess, time
+import argparse, json, math, shutil, subprocess, time
 from pathlib import Path
 
 import numpy as np, torch
@@ -156,11 +157,16 @@ def unet_loss(unet, schedule, rooms, streets, text, batch=16):
 
 
 @torch.no_grad()
-def latents(vae, data):
-    """Of both sides: ((rgb, depth), (rgb mirrored, depth mirrored)), means, not scaled."""
+def latents(a, name, vae, data):
+    """Of both sides: ((rgb, depth), (rgb mirrored, depth mirrored)), means, not scaled; encoded once."""
+    path = a.work / f"latents-{name}.pt"
+    if path.exists() and path.stat().st_mtime > (a.work / "vae.pt").stat().st_mtime:
+        return torch.load(path)
     side = lambda plane, turn: torch.cat([vae.encode(turn(as_image(plane, slice(i, i + 64)))).latent_dist.mean
                                           for i in range(0, len(plane), 64)])
-    return [[side(data[k], turn) for k in ("rgb", "depth")] for turn in (lambda x: x, lambda x: x.flip(-1))]
+    both = [[side(data[k], turn) for k in ("rgb", "depth")] for turn in (lambda x: x, lambda x: x.flip(-1))]
+    torch.save(both, path)
+    return both
 
 
 # ---- the folder ----
@@ -191,15 +197,16 @@ def main():
     p.add_argument("--work", type=Path, default=Path("demo-work"), help="scenes and unfinished networks")
     p.add_argument("--out", type=Path, default=ROOT / "demo/model")
     p.add_argument("--first-seed", type=int, default=9000)
-    p.add_argument("--vae-steps", type=int, default=8000)
-    p.add_argument("--unet-steps", type=int, default=12000)
+    p.add_argument("--vae-steps", type=int, default=3000)
+    p.add_argument("--unet-steps", type=int, default=400)
     a = p.parse_args()
     a.work.mkdir(parents=True, exist_ok=True)
     rooms, streets = scenes(a, "hypersim", 6), scenes(a, "vkitti2", 16)
     torch.manual_seed(0)
     vae, unet = new_vae(), new_unet()
     train(a, "vae", vae, lambda: vae_loss(vae, rooms, streets), a.vae_steps, 2e-3)
-    rooms, streets = latents(vae.eval().requires_grad_(False), rooms), latents(vae, streets)
+    vae.eval().requires_grad_(False)
+    rooms, streets = latents(a, "rooms", vae, rooms), latents(a, "streets", vae, streets)
     scale = 1 / float(torch.cat([x.flatten() for s in rooms + streets for x in s]).std())
     vae.register_to_config(scaling_factor=round(scale, 5))
     scaled = lambda data: [[x * vae.config.scaling_factor for x in side] for side in data]

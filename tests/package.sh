@@ -15,7 +15,7 @@ fail() {
 mv "$tmp/first" "$tmp/moved to here" # no path of the installation is baked in
 cd "$tmp/moved to here" || exit 1
 for f in bin/e2eft libexec/e2eft configs/paper.yaml configs/depth_sd2.yaml configs/bench.yaml configs/models/sd2/unet/config.json README.md LICENSE; do [ -e $f ] || fail "$f is not installed"; done
-[ ! -e configs/quickstart.yaml ] || fail "configs/quickstart.yaml needs the tests' data"
+[ ! -e configs/quickstart.yaml ] || fail "configs/quickstart.yaml needs demo/model"
 [ -z "$(find . -name 'libtorch*' -o -name 'libc10*' -o -name 'libcuda*' -o -name 'libcupti*' -o -name 'libc.so*')" ] || fail "a library of the machine or of torch is installed"
 
 env -i PATH=/usr/bin:/bin HOME="$tmp" LIBTORCH_ROOT="$torch" ./bin/e2eft --version || fail "bin/e2eft --version failed"
