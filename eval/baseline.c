@@ -23,9 +23,9 @@ typedef struct sums {
 
 static size_t place(int at, int size, int of) { return (size_t)((2 * (int64_t)at + 1) * of / (2 * (int64_t)size)); }
 
-/* The pixel of an H x W plane that lies at (y, x) of the map. */
-static size_t pixel_at(const ev_mean_map *m, int y, int x, int H, int W) {
-  return place(y, m->H, H) * (size_t)W + place(x, m->W, W);
+/* The pixel of a plane [to_H,to_W] that lies nearest to (y, x) of a plane [H,W]. */
+static size_t nearest(int y, int x, int H, int W, int to_H, int to_W) {
+  return place(y, H, to_H) * (size_t)to_W + place(x, W, to_W);
 }
 
 static int sums_open(const ev_item *first, sums *s) {
@@ -46,7 +46,7 @@ static void add(sums *s, const ev_item *item, double weight) {
 
   for (int y = 0; y < s->map.H; y++) {
     for (int x = 0; x < s->map.W; x++) {
-      const size_t to = (size_t)y * (size_t)s->map.W + (size_t)x, from = pixel_at(&s->map, y, x, item->H, item->W);
+      const size_t to = (size_t)y * (size_t)s->map.W + (size_t)x, from = nearest(y, x, s->map.H, s->map.W, item->H, item->W);
       if (!item->mask[from]) continue;
       s->weight[to] += weight;
       for (size_t c = 0; c < item->channels; c++) s->sum[c * n + to] += weight * (double)item->truth[c * N + from];
@@ -121,7 +121,7 @@ int ev_mean_map_predict(void *ctx, int64_t i, const ev_item *item, float *out) {
   assert((size_t)m->C == item->channels);
   for (int y = 0; y < item->H; y++) {
     for (int x = 0; x < item->W; x++) {
-      const size_t from = place(y, item->H, m->H) * (size_t)m->W + place(x, item->W, m->W);
+      const size_t from = nearest(y, x, item->H, item->W, m->H, m->W);
       for (size_t c = 0; c < (size_t)m->C; c++) out[c * N + (size_t)y * (size_t)item->W + (size_t)x] = m->values[c * n + from];
     }
   }

@@ -157,7 +157,7 @@ static json_t *result_object(const ev_report *r, const ev_result *e) {
   json_object_set_new(j, "failed", json_integer(e->failed));
   json_object_set_new(j, "failures", failures(e));
   json_object_set_new(j, "set", json_string(ev_set_name(e->set)));
-  json_object_set_new(j, "task", json_string(task == EV_DEPTH ? "depth" : "normals"));
+  json_object_set_new(j, "task", json_string(ev_task_name(task)));
   if (task == EV_DEPTH) {
     json_object_set_new(j, "alignment", json_string(ev_alignment_names[o->alignment]));
     json_object_set_new(j, "alignment_max_res", o->align_max_res ? json_integer(o->align_max_res) : json_null());

@@ -19,8 +19,6 @@ typedef struct eval_args {
   cli_list data, sets;
 } eval_args;
 
-static const char *task_name(ev_task task) { return task == EV_DEPTH ? "depth" : "normals"; }
-
 static int parse_task(const char *task, bool *normals) {
   int st = OK;
 
@@ -81,7 +79,7 @@ static int evaluate_model(const eval_args *a, const eval_model *m, ev_set *set, 
   const ev_predictor p = {ev_model_predict, &model};
 
   NEED(m->opts.task == ev_set_task(set), E_CONFIG, "%s predicts %s, but %s was taken for a set of %s; see --task", a->infer.model,
-       task_name(m->opts.task), ev_set_name(set), task_name(ev_set_task(set)));
+       ev_task_name(m->opts.task), ev_set_name(set), ev_task_name(ev_set_task(set)));
   TRY(ev_evaluate(set, &p, ev_set_name(set), a->html != NULL, out));
   say_how(&m->opts, out->how);
 out:

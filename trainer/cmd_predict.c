@@ -136,7 +136,7 @@ static int run_predict(const void *arguments, int argc, char **argv) {
   TRY(tr_infer_opts(&a->infer, &e, &o, &latents));
   NEED(!r.points || o.task == EV_DEPTH, E_CONFIG, "--points: the model predicts normals");
   o.keep_processed_size = a->keep_size;
-  log_info("%zu image%s, %s, %d step%s, resolution %d", r.list.n, r.list.n == 1 ? "" : "s", o.task == EV_DEPTH ? "depth" : "normals",
+  log_info("%zu image%s, %s, %d step%s, resolution %d", r.list.n, r.list.n == 1 ? "" : "s", ev_task_name(o.task),
            o.steps, o.steps == 1 ? "" : "s", o.resolution);
   TRY(ev_write_queue_open(&r.write, e.device.type == TCHC_CUDA ? GPU_WRITERS : 1, say_written, &r, &r.queue));
   r.started = now();

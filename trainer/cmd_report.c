@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "eval/comparison.h"
 #include "eval/model_predictor.h"
-#include "trainer/bind.h"
 #include "trainer/commands.h"
 #include "trainer/eval_sets.h"
 #include "trainer/infer.h"
@@ -23,17 +22,13 @@ typedef struct report_args {
 /* What is compared, opened. */
 typedef struct report {
   cf_config *config;
-  tr_eval_sets held_out;
-  ev_training_set *training;       /* [ntraining] the run's own data, whose mean is a baseline */
-  int ntraining;
+  tr_eval_sets held_out, training; /* training: the run's own data, in the config's order, whose mean is a baseline */
   char (*names)[NAME_MAX_BYTES];
   ev_comparison *compared;         /* [ncompared] */
   int ncompared;
   tr_loss_curve losses;
   char folder[IO_PATH_MAX], model[IO_PATH_MAX];
 } report;
-
-static const char *const task_names[] = {[EV_DEPTH] = "depth", [EV_NORMALS] = "normals"};
 
 static ev_task task_of(const cf_config *c) { return c->model.task == CF_NORMALS ? EV_NORMALS : EV_DEPTH; }
 
@@ -76,27 +71,6 @@ out:
   return st;
 }
 
-/* At most 2,000 images of each of the run's data sets. */
-static int open_training(report *r) {
-  int st = OK;
-  const char *const limit[] = {"limit=2000"};
-  const cf_config *c = r->config;
-  char name[IO_PATH_MAX];
-  ds_opts o;
-
-  NEED((r->training = calloc(c->ndata + 1, sizeof *r->training)) != NULL, E_NOMEM, "%zu data sets", c->ndata);
-  for (size_t i = 0; i < c->ndata; i++) {
-    ev_training_set *t = &r->training[i];
-    TRY(tr_bind_data(c, i, &o));
-    TRY(io_path(name, "%s:%s", o.kind, o.root));
-    TRY_AS(st, ev_set_open_source(&o, name, task_of(c) == EV_NORMALS, limit, 1, &t->set), "the run's data.%zu", i);
-    t->share = c->data[i].weight;
-    r->ntraining++;
-  }
-out:
-  return st;
-}
-
 static int open_set(const report_args *a, size_t i, report *r) {
   int st = OK;
   const char *spec = NULL;
@@ -109,7 +83,7 @@ static int open_set(const report_args *a, size_t i, report *r) {
   r->compared[r->ncompared++] = (ev_comparison){.name = r->names[i], .set = r->held_out.at[i], .folder = r->folder};
   NEED(ev_set_task(r->held_out.at[i]) == task_of(r->config), E_CONFIG,
        "--data %s: the run learnt %s, wanted a set of that, found one of %s", a->data.at[i],
-       task_names[task_of(r->config)], task_names[ev_set_task(r->held_out.at[i])]);
+       ev_task_name(task_of(r->config)), ev_task_name(ev_set_task(r->held_out.at[i])));
   NEED(!ev_set_settings(r->held_out.at[i])->x_right, E_CONFIG,
        "--set frame=right is not for report: a run's normals have x to the left");
 out:
@@ -117,6 +91,7 @@ out:
 }
 
 static int open_all(const report_args *a, report *r) {
+  static const char *some[] = {"limit=2000"}; /* of each of the run's data sets: enough for a mean */
   int st = OK;
 
   TRY(load_run(a, r));
@@ -126,7 +101,7 @@ static int open_all(const report_args *a, report *r) {
   r->compared = calloc(a->data.n, sizeof *r->compared);
   NEED(r->names && r->compared, E_NOMEM, "%zu sets", a->data.n);
   for (size_t i = 0; i < a->data.n; i++) TRY(open_set(a, i, r));
-  TRY(open_training(r));
+  TRY_AS(st, tr_eval_sets_add_config(r->config, task_of(r->config) == EV_NORMALS, &(cli_list){some, 1}, &r->training), "the run");
   TRY(io_make_dirs(r->folder));
 out:
   return st;
@@ -136,8 +111,7 @@ static void close_all(report *r) {
   for (int i = 0; i < r->ncompared; i++) ev_comparison_free(&r->compared[i]);
   tr_loss_curve_free(&r->losses);
   tr_eval_sets_close(&r->held_out);
-  for (int i = 0; i < r->ntraining; i++) ev_set_close(&r->training[i].set);
-  free(r->training);
+  tr_eval_sets_close(&r->training);
   free(r->compared);
   free(r->names);
   cf_free(&r->config);
@@ -149,7 +123,7 @@ static void close_all(report *r) {
 static int measure_model(const report_args *a, report *r, const char *folder, ev_contender who) {
   static const char *const noises[] = {[CF_ZEROS] = "zeros", [CF_GAUSSIAN] = "gaussian", [CF_PYRAMID] = "pyramid", [CF_NONE] = "zeros"};
   int st = OK;
-  const tr_infer_args infer = {.model = folder, .task = task_names[task_of(r->config)], .steps = 1,
+  const tr_infer_args infer = {.model = folder, .task = ev_task_name(task_of(r->config)), .steps = 1,
                                .noise = noises[r->config->model.noise], .pipeline = "reference", .resolution = "0",
                                .device = a->device, .precision = a->precision};
   ev_estimator estimator = {0};
@@ -171,14 +145,18 @@ out:
 static int measure_baselines(report *r) {
   int st = OK;
   ev_mean_map mean = {0};
+  ev_training_set *training = calloc((size_t)r->training.n + 1, sizeof *training);
 
-  TRY(ev_mean_map_make(r->training, r->ntraining, &mean));
+  NEED(training, E_NOMEM, "%d data sets", r->training.n);
+  for (int i = 0; i < r->training.n; i++) training[i] = (ev_training_set){r->training.at[i], r->config->data[i].weight};
+  TRY(ev_mean_map_make(training, r->training.n, &mean));
   for (int i = 0; i < r->ncompared; i++) {
     TRY(ev_comparison_measure(&r->compared[i], EV_CONSTANT, &(ev_predictor){ev_constant_predict, NULL}));
     TRY(ev_comparison_measure(&r->compared[i], EV_MEAN_MAP, &(ev_predictor){ev_mean_map_predict, &mean}));
   }
 out:
   ev_mean_map_free(&mean);
+  free(training);
   return st;
 }
 

@@ -22,22 +22,29 @@ out:
   return st;
 }
 
-static int open_config(const char *path, bool normals, const cli_list *keys, tr_eval_sets *s) {
+int tr_eval_sets_add_config(const cf_config *c, bool normals, const cli_list *keys, tr_eval_sets *s) {
   int st = OK;
-  cf_config *c = NULL;
   ds_opts o;
   char name[IO_PATH_MAX];
 
-  TRY(cf_load(path, NULL, 0, false, &c));
-  NEED(c->ndata > 0, E_CONFIG, "%s: no data set is given", path);
   for (size_t i = 0; i < c->ndata; i++) {
     TRY(tr_bind_data(c, i, &o));
     TRY(io_path(name, "%s:%s", o.kind, o.root));
     TRY(room_for_one(s));
-    TRY_AS(st, ev_set_open_source(&o, name, normals || c->model.task == CF_NORMALS, keys->at, keys->n, &s->at[s->n]),
-           "data.%zu", i);
+    TRY_AS(st, ev_set_open_source(&o, name, normals, keys->at, keys->n, &s->at[s->n]), "data.%zu", i);
     s->n++;
   }
+out:
+  return st;
+}
+
+static int open_config(const char *path, bool normals, const cli_list *keys, tr_eval_sets *s) {
+  int st = OK;
+  cf_config *c = NULL;
+
+  TRY(cf_load(path, NULL, 0, false, &c));
+  NEED(c->ndata > 0, E_CONFIG, "%s: no data set is given", path);
+  TRY(tr_eval_sets_add_config(c, normals || c->model.task == CF_NORMALS, keys, s));
 out:
   cf_free(&c);
   return st;
