@@ -12,6 +12,7 @@
 #include <typeinfo>
 
 #include "tchc/handle.hpp"
+#include "tchc/host_memory.hpp"
 #include "tchc/plugin.hpp"
 
 using namespace tchc;
@@ -183,7 +184,10 @@ int tchc_memory_stats(tchc_device d, tchc_memory *out) {
   return guarded("memory_stats", [&] {
     need(out != nullptr, E_FAIL, "NULL result pointer");
     tchc_memory m = {};
-    if (d.type != TCHC_CPU) {
+    if (d.type == TCHC_CPU) {
+      const HostMemory h = host_memory();
+      m = {h.now, h.peak, h.now, h.peak, 0, 0};
+    } else {
       c10::DeviceIndex index;
       c10::DeviceAllocator *const allocator = allocator_of(d, &index);
       const auto s = allocator->getDeviceStats(index);
@@ -196,7 +200,7 @@ int tchc_memory_stats(tchc_device d, tchc_memory *out) {
 
 int tchc_memory_reset_peak(tchc_device d) {
   return guarded("memory_reset_peak", [&] {
-    if (d.type == TCHC_CPU) return;
+    if (d.type == TCHC_CPU) return reset_host_peak();
     c10::DeviceIndex index;
     c10::DeviceAllocator *const allocator = allocator_of(d, &index);
     allocator->resetPeakStats(index);

@@ -49,6 +49,37 @@ static void no_such_device(void **state) {
   tchc_free(&t);
 }
 
+/* Tensors made before do not count; those that autograd makes do. */
+static void host_memory_is_counted(void **state) {
+  (void)state;
+  enum { N = 1 << 16 };
+  tchc_memory m;
+  tchc_tensor *before = NULL, *x = NULL, *y = NULL, *sum = NULL;
+  check_ok(tchc_full(DIMS(N), 1, TCHC_F32, TCHC_CPU_DEVICE, &before));
+  check_ok(tchc_memory_count(true));
+  check_fails(E_FAIL, "counting already", tchc_memory_count(true));
+  tchc_free(&before);
+  check_ok(tchc_full(DIMS(N), 1, TCHC_F32, TCHC_CPU_DEVICE, &x));
+  check_ok(tchc_memory_stats(TCHC_CPU_DEVICE, &m));
+  assert_int_equal(m.allocated, 4 * N);
+  check_ok(tchc_requires_grad_(x, true));
+  check_ok(tchc_mul(x, x, &y));
+  check_ok(tchc_sum(y, &sum));
+  tchc_free(&y);
+  check_ok(tchc_backward(sum, NULL));
+  tchc_free(&sum);
+  check_ok(tchc_memory_stats(TCHC_CPU_DEVICE, &m));
+  assert_true(m.allocated == 8 * N && m.allocated_peak >= 12 * N); /* x and its gradient; y besides */
+  check_ok(tchc_memory_reset_peak(TCHC_CPU_DEVICE));
+  tchc_free(&x);
+  check_ok(tchc_memory_stats(TCHC_CPU_DEVICE, &m));
+  assert_true(m.allocated == 0 && m.allocated_peak == 8 * N);
+  check_ok(tchc_memory_count(false));
+  check_fails(E_FAIL, "not counting", tchc_memory_count(false));
+  check_ok(tchc_memory_stats(TCHC_CPU_DEVICE, &m));
+  assert_int_equal(m.allocated_peak, 0);
+}
+
 static void cpu_answers(void **state) {
   (void)state;
   tchc_memory m = {1, 1, 1, 1, 1, 1};
@@ -96,7 +127,7 @@ int main(void) {
       LIVE_TEST(version_and_threads),
       LIVE_TEST(an_open_after_another_torch_call_says_so),
       LIVE_TEST(no_such_device),
-      LIVE_TEST(cpu_answers),
+      LIVE_TEST(host_memory_is_counted), LIVE_TEST(cpu_answers),
       LIVE_TEST(settings),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,7 +85,7 @@ static void cards_of_several_sizes(void **state) {
   fit(&f, 79, 32, 8, false);
   fit(&f, 60, 32, 8, false);
   fit(&f, 38, 32, 8, true);
-  fit(&f, 22, 16, 2, true);
+  fit(&f, 22, 8, 2, true);
   close_full(&f);
 }
 

@@ -4,6 +4,7 @@ endforeach()
 foreach(name schedule ema)
   e2eft_test(tr_${name}_test LINK trainer LABELS golden)
 endforeach()
+e2eft_test(tr_footprint_test LINK trainer LABELS notasan TIMEOUT 300)
 # these run the program: $E2EFT
 foreach(name bench golden validate store_normals export invariance resume modes nonfinite badinput bf16 synth predict predict_golden report)
   e2eft_test(tr_${name}_test LINK base PkgConfig::JANSSON TIMEOUT 600)

@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "base/log.h"
@@ -31,7 +30,7 @@ typedef struct bench {
   ds_group made[TR_BENCH_SHAPES]; /* one of each shape, used again and again */
   ds_group **groups;              /* [plan.groups] of the step */
   int64_t drawn;                  /* groups given so far */
-  bool timed_kernels;
+  bool timed_kernels, counted;    /* counted: tensors in host memory are */
 } bench;
 
 static double now_s(void) {
@@ -99,6 +98,8 @@ static int open_model(bench *b) {
   TRY(largest_shape(b, largest));
   TRY(tr_plan_sizes(b->c, &b->net, largest, &b->plan));
   TRY(tr_device_open(b->c, &b->device));
+  if (b->device.at.type == TCHC_CPU) TRY(tchc_memory_count(true));
+  b->counted = b->device.at.type == TCHC_CPU;
   tr_plan_fit(b->c, &b->net, b->device.at.type, b->device.fused, tr_device_room(b->c, &b->device), &b->plan);
   if (b->device.kernels) {
     TRY(tr_kernel_times_open(b->device.kernels, b->device.at, &b->device.kernels));
@@ -118,6 +119,7 @@ static void close_bench(bench *b) {
   for (int i = 0; i < TR_BENCH_SHAPES; i++) tr_group_fini(&b->made[i]);
   free(b->groups);
   if (b->timed_kernels) tr_kernel_times_close();
+  if (b->counted && tchc_memory_count(false) != OK) err_clear();
 }
 
 /* ---- what is told ---- */
@@ -158,14 +160,9 @@ static json_t *plan_json(const tr_plan *p) {
 
 static int memory_json(const bench *b, json_t **out) {
   int st = OK;
-  struct rusage usage;
   tchc_memory m = {0};
 
   TRY(tchc_memory_stats(b->device.at, &m));
-  if (b->device.at.type == TCHC_CPU) {
-    getrusage(RUSAGE_SELF, &usage);
-    m.allocated_peak = 1024 * (int64_t)usage.ru_maxrss;
-  }
   *out = json_pack("{s:I, s:I, s:I}", "peak", (json_int_t)m.allocated_peak, "reserved", (json_int_t)m.reserved_peak,
                    "planned", (json_int_t)(b->plan.weights + b->plan.optimizer + b->plan.activations));
 out:

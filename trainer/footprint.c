@@ -2,88 +2,110 @@
 
 #include <unistd.h>
 
-/* Sum over blocks; with recomputation a block keeps its input, and one block at a time all it needs. */
+/* What each operator saves, summed over a network. A tensor between two blocks is counted once: fused, by the block that
+ * makes it (a norm keeps the sum before it); plain, by the block that reads it. */
 typedef struct tally {
   tr_footprint_way way;
-  int64_t kept, largest; /* largest: inside one block */
-  int64_t widest;        /* of single activations */
+  int64_t kept, back;
 } tally;
 
-static void add_block(tally *t, int64_t input, int64_t inside) {
-  t->kept += t->way.recompute ? input : inside;
-  if (inside > t->largest) t->largest = inside;
-}
-
-static void see(tally *t, int64_t numbers) {
-  if (numbers > t->widest) t->widest = numbers;
-}
-
-static tr_footprint total(const tally *t) {
-  return (tr_footprint){t->kept + (t->way.recompute ? t->largest : 0), t->widest};
-}
-
-/* norm, SiLU and convolution, twice: each keeps its input; a frozen convolution needs only its weights. Fused, a norm
- * with its SiLU keeps one tensor: the sum before it, which is what came out of the block or convolution before. */
-static void add_resnet(tally *t, int64_t in, int64_t out, int64_t area, bool frozen) {
-  const int64_t plain = (frozen ? 2 : 3) * (in + out), fused = frozen ? 2 * out : in + 3 * out;
-
-  see(t, (in > out ? in : out) * area);
-  add_block(t, in * area, (t->way.fused ? fused : plain) * area);
-}
-
-/* norm and projections, three layer norms, self and cross attention (q, k, v, output), the gated feed-forward of
- * 8c and 4c. Attention itself keeps one number a query. Fused, the three sums are kept and the gate is made again. */
-static void add_transformer(tally *t, int64_t c, int64_t area, int layers) {
-  see(t, 8 * c * area);
-  add_block(t, c * area, (3 + (int64_t)layers * (t->way.fused ? 20 : 32)) * c * area);
-}
-
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t halved(int64_t n) { return (n + 1) / 2; }
 
-tr_footprint tr_footprint_unet(const md_unet_config *c, int h, int w, tr_footprint_way way) {
-  tally t = {.way = way, .kept = 2 * (int64_t)c->block_out_channels[0] * h * w}; /* around conv_in and conv_out */
-  int64_t hs[MD_MAX_BLOCKS], ws[MD_MAX_BLOCKS], before = c->block_out_channels[0];
-  const int last = c->blocks - 1;
+/* A block that keeps `inside`, or where blocks run again the one tensor `between` it and its neighbour. In backward `passing`
+ * more come and go; a block that runs again has all of its inside too. */
+static void add_block(tally *t, int64_t between, int64_t inside, int64_t passing) {
+  const bool fused = t->way.fused, again = t->way.recompute;
 
+  t->kept += again ? between : inside;
+  t->back = larger(t->back, passing + (again ? inside - (fused ? 0 : between) : 0));
+}
+
+/* norm, SiLU and convolution, twice, of `before` channels and those of a skip. Plain, each keeps its input. Fused, SiLU is made
+ * again from the sum before the norm, and a frozen convolution keeps nothing. */
+static void add_resnet(tally *t, int64_t before, int64_t skip, int64_t out, int64_t area, bool frozen) {
+  const bool fused = t->way.fused, again = t->way.recompute;
+  const int64_t in = before + skip, inside = !fused ? 3 * in + 3 * out : frozen ? 2 * out : in + 3 * out;
+  const int64_t passing = !again ? larger(in, out) : fused ? in + out : 0;
+
+  add_block(t, (fused ? out : before) * area, inside * area, passing * area);
+}
+
+/* The image's norm and both projections keep 3. A layer: three layer norms 6, q, k, v and both outputs 6, the gated
+ * feed-forward 8 before the gate and, unless the gate is made again, 8 behind it. Attention keeps one number a query. */
+static void add_transformer(tally *t, int64_t c, int64_t area, int layers) {
+  add_block(t, c * area, (3 + (int64_t)layers * (t->way.fused ? 20 : 28)) * c * area, 8 * c * area);
+}
+
+static void add_unet_mid(tally *t, const md_unet_config *c, int64_t area) {
+  const int64_t width = c->block_out_channels[c->blocks - 1];
+
+  if (c->mid_block == MD_MID_NONE) return;
+  add_resnet(t, width, 0, width, area, false);
+  if (c->mid_block != MD_MID_CROSS_ATTN) return;
+  add_transformer(t, width, area, c->transformer_layers[c->blocks - 1]);
+  add_resnet(t, width, 0, width, area, false);
+}
+
+tr_footprint tr_footprint_unet(const md_unet_config *c, int h, int w, tr_footprint_way way) {
+  const int last = c->blocks - 1;
+  const int64_t first = c->block_out_channels[0];
+  tally t = {.way = way, .kept = (way.fused ? 2 : 3) * first * h * w}; /* conv_in's output, and what conv_out reads */
+  int64_t skips[MD_MAX_BLOCKS * (MD_MAX_LAYERS + 1)], area[MD_MAX_BLOCKS], before = first, fixed = 0;
+  int n = 0;
+
+  skips[n++] = first;
   for (int i = 0; i < c->blocks; i++) {
     const int64_t out = c->block_out_channels[i];
-    hs[i] = i ? halved(hs[i - 1]) : h;
-    ws[i] = i ? halved(ws[i - 1]) : w;
-    for (int j = 0; j < c->layers_per_block[i]; j++, before = out) {
-      add_resnet(&t, before, out, hs[i] * ws[i], false);
-      if (c->down_attention[i]) add_transformer(&t, out, hs[i] * ws[i], c->transformer_layers[i]);
+    area[i] = (int64_t)h * w;
+    for (int j = 0; j < c->layers_per_block[i]; j++, before = skips[n++] = out) {
+      add_resnet(&t, before, 0, out, area[i], false);
+      if (c->down_attention[i]) add_transformer(&t, out, area[i], c->transformer_layers[i]);
     }
-    if (i < last) t.kept += out * halved(hs[i]) * halved(ws[i]); /* the downsampler's */
+    if (i == last) break;
+    h = (int)halved(h);
+    w = (int)halved(w);
+    t.kept += out * (way.fused ? (int64_t)h * w : area[i]); /* the downsampler's */
+    skips[n++] = out;
   }
-  if (c->mid_block != MD_MID_NONE) add_resnet(&t, before, before, hs[last] * ws[last], false);
-  if (c->mid_block == MD_MID_CROSS_ATTN) add_resnet(&t, before, before, hs[last] * ws[last], false);
-  if (c->mid_block == MD_MID_CROSS_ATTN)
-    add_transformer(&t, before, hs[last] * ws[last], c->transformer_layers[last]);
+  add_unet_mid(&t, c, area[last]);
   for (int i = last; i >= 0; i--) {
     const int64_t out = c->block_out_channels[i];
     for (int j = 0; j <= c->layers_per_block[i]; j++, before = out) {
-      add_resnet(&t, before + out, out, hs[i] * ws[i], false);
-      if (c->up_attention[last - i]) add_transformer(&t, out, hs[i] * ws[i], c->transformer_layers[i]);
+      add_resnet(&t, before, skips[--n], out, area[i], false);
+      if (c->up_attention[last - i]) add_transformer(&t, out, area[i], c->transformer_layers[i]);
     }
-    if (i) t.kept += out * hs[i - 1] * ws[i - 1]; /* the upsampler's */
+    if (!i) break;
+    t.kept += out * area[i - 1];           /* the upsampler's */
+    if (way.fused) fixed += 16 * out * out; /* its kernel as a transposed convolution's */
   }
-  return total(&t);
+  return (tr_footprint){t.kept, t.back, fixed};
+}
+
+/* One head as wide as the block: fused, its scores are kept, also where blocks run again. */
+static void add_pixel_attention(tally *t, int64_t c, int64_t area) {
+  if (t->way.fused) t->kept += 4 * c * area + area * area;
+  else add_block(t, c * area, 6 * c * area, 0);
 }
 
 tr_footprint tr_footprint_decoder(const md_vae_config *c, int h, int w, tr_footprint_way way) {
   tally t = {.way = way};
   int64_t area = (int64_t)h * w, before = c->block_out_channels[c->blocks - 1];
 
-  add_resnet(&t, before, before, 2 * area, true);
-  /* one head as wide as the block: its scores are kept */
-  if (c->mid_attention) add_block(&t, before * area, (way.fused ? 4 : 8) * before * area + area * area);
+  if (way.fused) t.kept += before * area; /* conv_in's output */
+  add_resnet(&t, before, 0, before, area, true);
+  if (c->mid_attention) add_pixel_attention(&t, before, area);
+  add_resnet(&t, before, 0, before, area, true);
   for (int i = c->blocks - 1; i >= 0; i--) {
     const int64_t out = c->block_out_channels[i];
-    for (int j = 0; j <= c->layers_per_block; j++, before = out) add_resnet(&t, before, out, area, true);
-    if (i) area *= 4;
-    if (i && way.fused) t.kept += out * area; /* what upsampling makes is what the next norm keeps */
+    for (int j = 0; j <= c->layers_per_block; j++, before = out) add_resnet(&t, before, 0, out, area, true);
+    if (!i) break;
+    if (way.fused) t.kept -= out * area; /* no norm reads the last output: the upsampler is frozen */
+    area *= 4;
+    t.kept += out * area;
   }
-  return total(&t);
+  t.kept += ((way.fused ? 0 : 3 * before) + 8) * area; /* the last norm's; the image, padded to 8 channels */
+  return (tr_footprint){t.kept, t.back, 0};
 }
 
 int64_t tr_footprint_host_bytes(void) {

@@ -19,14 +19,16 @@ typedef struct choice {
   bool recompute_unet, recompute_decoder;
 } choice;
 
-/* Bytes of activations. The U-Net's stay while the decoder works on its parts. */
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* Bytes of activations. The U-Net's stay while the decoder works on its parts, then comes its own backward pass. */
 static int64_t activations(const cf_config *c, const tr_network *net, const tr_plan *p, bool fused, choice x) {
   const int f = md_vae_factor(&net->vae_config), width = c->run.precision == CF_BF16 ? 2 : 4;
   const int h = p->H / f, w = p->W / f;
   const tr_footprint u = tr_footprint_unet(&net->unet_config, h, w, (tr_footprint_way){x.recompute_unet, fused});
   const tr_footprint d = tr_footprint_decoder(&net->vae_config, h, w, (tr_footprint_way){x.recompute_decoder, fused});
 
-  return width * (x.unet * u.kept + x.decoder * (d.kept + d.widest));
+  return width * (u.fixed + x.unet * u.kept + larger(x.decoder * (d.kept + d.back), x.unet * u.back));
 }
 
 static int smaller(int a, int b) { return a < b ? a : b; }
