@@ -14,12 +14,24 @@ __global__ void __launch_bounds__(BLOCK) sumsq(int64_t n, const float *__restric
   const int64_t stride = static_cast<int64_t>(PARTS) * BLOCK * 4;
   double sum = 0;
 
-  for (int64_t i = (static_cast<int64_t>(blockIdx.x) * BLOCK + threadIdx.x) * 4; i < n; i += stride) {
+  const auto add = [&](const float (&v)[4]) {
+#pragma unroll
+    for (int j = 0; j < 4; j++) sum += static_cast<double>(v[j]) * v[j];
+  };
+  int64_t i = (static_cast<int64_t>(blockIdx.x) * BLOCK + threadIdx.x) * 4;
+  for (; i + stride + 4 <= n; i += 2 * stride) {
+    const Pack<float, 4> one = fetch<4>(g + i), two = fetch<4>(g + i + stride);
+    float v[4];
+    unpack<4, float>(one, v);
+    add(v);
+    unpack<4, float>(two, v);
+    add(v);
+  }
+  for (; i < n; i += stride) {
     float v[4] = {0, 0, 0, 0};
     if (i + 4 <= n) load<4>(g + i, v);
     else for (int j = 0; i + j < n; j++) v[j] = g[i + j];
-#pragma unroll
-    for (int j = 0; j < 4; j++) sum += static_cast<double>(v[j]) * v[j];
+    add(v);
   }
   sum = block_sum(sum, room);
   if (threadIdx.x == 0) part[blockIdx.x] = sum;
@@ -52,13 +64,18 @@ __device__ float updated(const kn_adamw_factors &f, float clip, float p, float g
   return p * f.decay - f.step * m / (sqrtf(v) / f.root + f.eps);
 }
 
-template <int V> __device__ void update_pack(const kn_adamw_factors &f, float clip, const Buffers &b, int64_t i) {
+/* The norm is read after the pack, so that the two do not wait for each other. */
+template <int V> __device__ void update_pack(const kn_adamw_factors &f, const kn_norm *norm, const Buffers &b, int64_t i) {
+  const Pack<float, V> ps = fetch<V>(b.p + i), gs = fetch<V>(b.g + i), ms = fetch<V>(b.m + i), vs = fetch<V>(b.v + i);
+  const kn_norm found = *norm;
+  if (!found.finite) return;
+  const float coef = 1.0f / (found.norm + 1e-6f) * f.clip, clip = f.clip > 0 && coef < 1 ? coef : 1.0f;
   float p[V], g[V], m[V], v[V];
 
-  load<V>(b.p + i, p);
-  load<V>(b.g + i, g);
-  load<V>(b.m + i, m);
-  load<V>(b.v + i, v);
+  unpack<V, float>(ps, p);
+  unpack<V, float>(gs, g);
+  unpack<V, float>(ms, m);
+  unpack<V, float>(vs, v);
 #pragma unroll
   for (int j = 0; j < V; j++) p[j] = updated(f, clip, p[j], g[j], m[j], v[j]);
   store<V>(b.p + i, p);
@@ -76,11 +93,9 @@ template <int V> __device__ void update_pack(const kn_adamw_factors &f, float cl
 template <int V>
 __global__ void __launch_bounds__(BLOCK) adamw(kn_adamw_factors f, int64_t n, Buffers b, const kn_norm *norm) {
   const int64_t i = (static_cast<int64_t>(blockIdx.x) * BLOCK + threadIdx.x) * V;
-  if (i >= n || !norm->finite) return;
-  const float coef = 1.0f / (norm->norm + 1e-6f) * f.clip, clip = f.clip > 0 && coef < 1 ? coef : 1.0f;
 
-  if (i + V <= n) update_pack<V>(f, clip, b, i);
-  else for (int64_t j = i; j < n; j++) update_pack<1>(f, clip, b, j);
+  if (i + V <= n) update_pack<V>(f, norm, b, i);
+  else for (int64_t j = i; j < n; j++) update_pack<1>(f, norm, b, j);
 }
 } // namespace
 

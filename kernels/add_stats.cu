@@ -7,18 +7,25 @@
 using namespace kn;
 
 namespace {
-/* This thread's pack of row r: h + x + add, as out's type keeps it. */
-template <typename T, int V>
-__device__ void sum_at(const kn_add_stats_args &a, int64_t at, const float (&add)[V], float (&out)[V]) {
-  load<V>(static_cast<const T *>(a.h) + at, out);
-  if (a.x) {
-    float x[V];
-    load<V>(static_cast<const T *>(a.x) + at, x);
+/* Packs of U rows from `at`, `step` elements apart: h + x + add, as out's type keeps it. */
+template <int U, typename T, int V>
+__device__ void sums_at(const kn_add_stats_args &a, int64_t at, int64_t step, const float (&add)[V], float (&out)[U][V]) {
+  Pack<T, V> h[U], x[U];
 #pragma unroll
-    for (int i = 0; i < V; i++) out[i] += x[i];
+  for (int u = 0; u < U; u++) h[u] = fetch<V>(static_cast<const T *>(a.h) + at + u * step);
+  if (a.x) {
+#pragma unroll
+    for (int u = 0; u < U; u++) x[u] = fetch<V>(static_cast<const T *>(a.x) + at + u * step);
   }
 #pragma unroll
-  for (int i = 0; i < V; i++) out[i] = rounded<T>(out[i] + add[i]);
+  for (int u = 0; u < U; u++) {
+    float more[V];
+    unpack<V, T>(h[u], out[u]);
+    fill(more, 0);
+    if (a.x) unpack<V, T>(x[u], more);
+#pragma unroll
+    for (int i = 0; i < V; i++) out[u][i] = rounded<T>(out[u][i] + more[i] + add[i]);
+  }
 }
 
 /* Sums about the chunk's first row, `origin`, into the sum and the squares about the mean. */
@@ -36,45 +43,41 @@ __device__ void write_stats(const kn_add_stats_args &a, int64_t c, int64_t count
 }
 
 template <typename T, int V> __global__ void __launch_bounds__(BLOCK) add_stats(kn_add_stats_args a, int64_t rows) {
-  constexpr int BATCH = 2; /* rows in flight */
   __shared__ float room[2 * V * BLOCK];
-  const int64_t c = my_column<V>(), first = blockIdx.x * rows, end = first + rows < a.HW ? first + rows : a.HW;
-  const int64_t base = static_cast<int64_t>(blockIdx.z) * a.HW * a.C + c;
-  float add[V], origin[V], acc[2 * V];
+  const int64_t c = my_column<V>(), base = (blockIdx.z * a.HW + blockIdx.x * rows) * a.C + c, step = blockDim.y * a.C;
+  const int here = rows_of_chunk(a.HW, rows);
+  float add[V], origin[1][V], acc[2 * V];
   const bool mine = c < a.C;
 
   fill(add, 0);
   fill(acc, 0);
-  fill(origin, 0);
+  fill(origin[0], 0);
   if (mine) {
     for (int i = 0; i < V; i++) {
       if (a.bias) add[i] += a.bias[c + i];
       if (a.shift) add[i] += a.shift[blockIdx.z * a.C + c + i];
     }
-    if (a.part) sum_at<T>(a, base + first * a.C, add, origin);
+    if (a.part) sums_at<1, T>(a, base, 0, add, origin);
   }
   __syncthreads(); /* the first row is read by all before one thread overwrites it */
-  for (int64_t r0 = first + threadIdx.y; mine && r0 < end; r0 += BATCH * blockDim.y) {
-    float v[BATCH][V];
+  for_rows<2>(mine ? here : 0, [&](auto batch, int r) {
+    constexpr int U = decltype(batch)::value;
+    float v[U][V];
+    sums_at<U, T>(a, base + r * a.C, step, add, v);
 #pragma unroll
-    for (int u = 0; u < BATCH; u++)
-      if (r0 + u * blockDim.y < end) sum_at<T>(a, base + (r0 + u * blockDim.y) * a.C, add, v[u]);
-#pragma unroll
-    for (int u = 0; u < BATCH; u++) {
-      const int64_t r = r0 + u * blockDim.y;
-      if (r >= end) break;
-      if (a.out) store<V>(static_cast<T *>(a.out) + base + r * a.C, v[u]);
+    for (int u = 0; u < U; u++) {
+      if (a.out) store<V>(static_cast<T *>(a.out) + base + r * a.C + u * step, v[u]);
 #pragma unroll
       for (int i = 0; i < V; i++) {
-        const float d = v[u][i] - origin[i];
+        const float d = v[u][i] - origin[0][i];
         acc[i] += d;
         acc[V + i] += d * d;
       }
     }
-  }
+  });
   if (!a.part) return;
   sum_rows(acc, room);
-  if (mine && threadIdx.y == 0) write_stats(a, c, end - first, origin, acc);
+  if (mine && threadIdx.y == 0) write_stats(a, c, here, origin[0], acc);
 }
 } // namespace
 

@@ -32,18 +32,27 @@ template <> struct Word<8> { using type = uint2; };
 template <> struct Word<16> { using type = uint4; };
 template <typename T, int V> using WordOf = typename Word<(sizeof(T) * V < 16 ? sizeof(T) * V : 16)>::type;
 
-template <int V, typename T> __device__ inline void load(const T *p, float (&out)[V]) {
+/* A pack as it lies in memory. Several are fetched before the first is unpacked, so that their loads overlap. */
+template <typename T, int V> struct Pack {
+  WordOf<T, V> words[sizeof(T) * V / sizeof(WordOf<T, V>)];
+};
+
+template <int V, typename T> __device__ inline Pack<T, V> fetch(const T *p) {
   using W = WordOf<T, V>;
-  constexpr int EACH = sizeof(W) / sizeof(T);
+  Pack<T, V> pack;
 #pragma unroll
-  for (int k = 0; k < V / EACH; k++) {
-    const W word = reinterpret_cast<const W *>(p)[k];
-    T v[EACH];
-    memcpy(v, &word, sizeof word);
-#pragma unroll
-    for (int i = 0; i < EACH; i++) out[k * EACH + i] = to_f32(v[i]);
-  }
+  for (unsigned k = 0; k < sizeof pack / sizeof(W); k++) pack.words[k] = reinterpret_cast<const W *>(p)[k];
+  return pack;
 }
+
+template <int V, typename T> __device__ inline void unpack(const Pack<T, V> &pack, float (&out)[V]) {
+  T v[V];
+  memcpy(v, pack.words, sizeof v);
+#pragma unroll
+  for (int i = 0; i < V; i++) out[i] = to_f32(v[i]);
+}
+
+template <int V, typename T> __device__ inline void load(const T *p, float (&out)[V]) { unpack<V, T>(fetch<V>(p), out); }
 
 template <int V, typename T> __device__ inline void store(T *p, const float (&in)[V]) {
   using W = WordOf<T, V>;
@@ -113,11 +122,11 @@ int launch(const char *what, void *stream, dim3 grid, dim3 block, void (*kernel)
   config.gridDim = grid;
   config.blockDim = block;
   config.stream = static_cast<cudaStream_t>(stream);
-  cudaError_t e = cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...);
-  if (e == cudaSuccess) e = cudaGetLastError();
-  if (e == cudaSuccess) return OK;
+  const cudaError_t e = cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...);
+  const cudaError_t left = cudaGetLastError(); /* taken also after a failure, or the next launch would be blamed for it */
+  if (e == cudaSuccess && left == cudaSuccess) return OK;
   return err_set(E_DEVICE, __FILE__, __LINE__, "%s: grid %ux%ux%u of %ux%u threads: %s", what, grid.x, grid.y, grid.z,
-                 block.x, block.y, cudaGetErrorString(e));
+                 block.x, block.y, cudaGetErrorString(e == cudaSuccess ? left : e));
 }
 
 template <int V> using Width = std::integral_constant<int, V>;
@@ -153,6 +162,21 @@ inline Columns columns_of(int64_t N, int64_t chunks, int64_t C, int V) {
 /* The first of this thread's V columns; may be >= C in the last tile. */
 template <int V> __device__ inline int64_t my_column() {
   return (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * V;
+}
+
+/* The rows [0, rows) of a block's chunk that are this thread's: some(Width<BATCH>{}, row) for BATCH of them, blockDim.y apart,
+ * then some(Width<1>{}, row) for the rest. A guard for each row of a batch would make its load wait for the one before. */
+template <int BATCH, typename F> __device__ inline void for_rows(int rows, F some) {
+  const int step = blockDim.y;
+  int r = threadIdx.y;
+  for (; r + (BATCH - 1) * step < rows; r += BATCH * step) some(Width<BATCH>{}, r);
+  for (; r < rows; r += step) some(Width<1>{}, r);
+}
+
+/* How many of the chunk's `rows` there are: fewer in the last one. */
+__device__ inline int rows_of_chunk(int64_t HW, int64_t rows) {
+  const int64_t left = HW - blockIdx.x * rows;
+  return static_cast<int>(left < rows ? left : rows);
 }
 
 /* Sums each of K values of the block's rows of threads, for threads of row 0; room [K * BLOCK]. All threads call it. */

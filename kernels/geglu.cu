@@ -82,7 +82,14 @@ __global__ void __launch_bounds__(BLOCK) colsum(int64_t S, int64_t C, int64_t ld
   const int64_t c = static_cast<int64_t>(blockIdx.x) * WARP + threadIdx.x;
   float sum[1] = {0};
 
-  for (int64_t s = threadIdx.y; c < C && s < S; s += blockDim.y) sum[0] += part[s * ld + c];
+  for_rows<8>(c < C ? static_cast<int>(S) : 0, [&](auto batch, int s) {
+    constexpr int U = decltype(batch)::value;
+    float v[U];
+#pragma unroll
+    for (int u = 0; u < U; u++) v[u] = part[(s + u * blockDim.y) * ld + c];
+#pragma unroll
+    for (int u = 0; u < U; u++) sum[0] += v[u];
+  });
   sum_rows(sum, room);
   if (c < C && threadIdx.y == 0) out[c] += sum[0];
 }
@@ -124,7 +131,7 @@ out:
 
 int kn_colsum_cuda(void *stream, int64_t S, int64_t C, int64_t ld, const float *part, float *out) {
   int st = OK;
-  NEED(S >= 0 && C >= 0 && ld >= C, E_SHAPE, "colsum: [%lld,%lld], rows of %lld", (long long)S, (long long)C, (long long)ld);
+  NEED(S >= 0 && S < INT32_MAX / 2 && C >= 0 && ld >= C, E_SHAPE, "colsum: [%lld,%lld], rows of %lld", (long long)S, (long long)C, (long long)ld);
   if (S == 0 || C == 0) goto out;
   TRY(launch("colsum", stream, dim3(static_cast<unsigned>(ceil_div(C, WARP))), dim3(WARP, BLOCK / WARP), colsum, S, C, ld, part,
              out));

@@ -8,7 +8,7 @@ using namespace kn;
 
 namespace {
 /* ---- partial sums -> coefficients; one block a group and image ---- */
-constexpr int FEW = 128; /* threads */
+constexpr int FEW = 256; /* threads */
 
 /* The group's `size` channels are taken by `lanes` threads at a time; FEW / lanes of them share one channel's chunks. */
 struct Team {
@@ -53,7 +53,7 @@ __device__ int64_t rows_in(int64_t chunk, int64_t rows, int64_t HW) {
 __global__ void __launch_bounds__(FEW) coefficients(kn_group_norm_coef_args a, int64_t rows, int64_t chunks) {
   __shared__ double room[FEW], sums[FEW / WARP];
   const int64_t n = blockIdx.y, size = a.C / a.groups, c0 = blockIdx.x * size;
-  const double count = static_cast<double>(a.HW) * static_cast<double>(size);
+  const double count = static_cast<double>(a.HW) * static_cast<double>(size), inverse = 1.0 / static_cast<double>(rows);
   const Team t = team_of(size);
   double sum = 0, squares = 0;
 
@@ -69,7 +69,8 @@ __global__ void __launch_bounds__(FEW) coefficients(kn_group_norm_coef_args a, i
   for (int64_t j0 = 0; j0 < size; j0 += t.lanes)
     squares += over_chunks(t, j0 + t.lane, chunks, room, [&](int64_t s, int64_t j) {
       const Source q = source_of(a, n, c0 + j, chunks);
-      const double rows_here = static_cast<double>(rows_in(s, rows, a.HW)), d = q.part[s * q.step] / rows_here - mean;
+      const double rows_here = static_cast<double>(rows_in(s, rows, a.HW));
+      const double d = q.part[s * q.step] * (s < chunks - 1 ? inverse : 1 / rows_here) - mean;
       return q.part[s * q.step + q.step / 2] + rows_here * d * d;
     });
   const double rstd = 1 / sqrt(block_sum(squares, sums) / count + a.eps);
@@ -154,126 +155,122 @@ template <bool SILU> __device__ float through(float dy, float z) {
   return dy * s * (1.0f + z * (1.0f - s));
 }
 
-/* Rows first, first + step, ... < end of the block's chunk, for this thread. */
-struct Rows {
-  int64_t first, end, step;
-};
-
-__device__ Rows my_rows(int64_t HW, int64_t rows) {
-  const int64_t first = blockIdx.x * rows;
-  return {first + threadIdx.y, first + rows < HW ? first + rows : HW, blockDim.y};
-}
-
 template <typename T, int V, bool SILU> __global__ void __launch_bounds__(BLOCK) apply(kn_group_norm_args g, int64_t rows) {
-  constexpr int BATCH = 4; /* rows in flight */
-  const int64_t c = my_column<V>();
-  const Rows r = my_rows(g.HW, rows);
+  const int64_t c = my_column<V>(), first = blockIdx.z * g.HW + blockIdx.x * rows;
+  const int step = blockDim.y;
   if (c >= g.C) return;
-  const T *x = static_cast<const T *>(g.x) + blockIdx.z * g.HW * g.C + c;
-  T *y = static_cast<T *>(g.y) + blockIdx.z * g.HW * g.ld + g.c0 + c;
+  const T *x = static_cast<const T *>(g.x) + first * g.C + c;
+  T *y = static_cast<T *>(g.y) + first * g.ld + g.c0 + c;
   const Affine<V> f = affine_of<V>(g.coef, g, c);
 
-  for (int64_t r0 = r.first; r0 < r.end; r0 += BATCH * r.step) {
-    float v[BATCH][V];
+  for_rows<4>(rows_of_chunk(g.HW, rows), [&](auto batch, int r) {
+    constexpr int U = decltype(batch)::value;
+    Pack<T, V> packs[U];
 #pragma unroll
-    for (int u = 0; u < BATCH; u++)
-      if (r0 + u * r.step < r.end) load<V>(x + (r0 + u * r.step) * g.C, v[u]);
+    for (int u = 0; u < U; u++) packs[u] = fetch<V>(x + (r + u * step) * g.C);
 #pragma unroll
-    for (int u = 0; u < BATCH; u++) {
-      if (r0 + u * r.step >= r.end) break;
+    for (int u = 0; u < U; u++) {
+      float v[V];
+      unpack<V, T>(packs[u], v);
 #pragma unroll
       for (int i = 0; i < V; i++) {
-        const float z = v[u][i] * f.a[i] + f.b[i];
-        v[u][i] = SILU ? z * sigmoid(z) : z;
+        const float z = v[i] * f.a[i] + f.b[i];
+        v[i] = SILU ? z * sigmoid(z) : z;
       }
-      store<V>(y + (r0 + u * r.step) * g.ld, v[u]);
+      store<V>(y + (r + u * step) * g.ld, v);
     }
-  }
+  });
 }
 
 template <typename T, int V, bool SILU> __global__ void __launch_bounds__(BLOCK) reduce(kn_group_norm_args g, int64_t rows) {
-  constexpr int BATCH = 2;
   __shared__ float room[2 * V * BLOCK];
-  const int64_t c = my_column<V>(), n = blockIdx.z;
-  const Rows r = my_rows(g.HW, rows);
+  const int64_t c = my_column<V>(), n = blockIdx.z, first = n * g.HW + blockIdx.x * rows;
+  const unsigned size = static_cast<unsigned>(g.norm_C / g.groups);
+  const auto stats = [&](int i) { return g.stats + 2 * (n * g.groups + static_cast<unsigned>(g.c0 + c + i) / size); };
+  const int step = blockDim.y;
   const bool mine = c < g.C;
-  float acc[2 * V];
+  float acc[2 * V]; /* sums of dz and of dz (x - mean) */
 
   fill(acc, 0);
   if (mine) {
-    const T *x = static_cast<const T *>(g.x) + n * g.HW * g.C + c;
-    const T *dy = static_cast<const T *>(g.dy) + n * g.HW * g.ld + g.c0 + c;
+    const T *x = static_cast<const T *>(g.x) + first * g.C + c;
+    const T *dy = static_cast<const T *>(g.dy) + first * g.ld + g.c0 + c;
     const Affine<V> f = affine_of<V>(g.coef, g, c);
-    float scale[V], offset[V]; /* xhat = scale x + offset */
-    for (int i = 0; i < V; i++) {
-      const float *s = g.stats + 2 * (n * g.groups + (g.c0 + c + i) / (g.norm_C / g.groups));
-      scale[i] = s[1];
-      offset[i] = -s[0] * s[1];
-    }
-    for (int64_t r0 = r.first; r0 < r.end; r0 += BATCH * r.step) {
-      float v[BATCH][V], d[BATCH][V];
+    float mean[V];
 #pragma unroll
-      for (int u = 0; u < BATCH; u++) {
-        if (r0 + u * r.step >= r.end) break;
-        load<V>(x + (r0 + u * r.step) * g.C, v[u]);
-        load<V>(dy + (r0 + u * r.step) * g.ld, d[u]);
+    for (int i = 0; i < V; i++) mean[i] = stats(i)[0];
+    for_rows<2>(rows_of_chunk(g.HW, rows), [&](auto batch, int r) {
+      constexpr int U = decltype(batch)::value;
+      Pack<T, V> xs[U], ds[U];
+#pragma unroll
+      for (int u = 0; u < U; u++) {
+        xs[u] = fetch<V>(x + (r + u * step) * g.C);
+        ds[u] = fetch<V>(dy + (r + u * step) * g.ld);
       }
 #pragma unroll
-      for (int u = 0; u < BATCH; u++) {
-        if (r0 + u * r.step >= r.end) break;
+      for (int u = 0; u < U; u++) {
+        float v[V], d[V];
+        unpack<V, T>(xs[u], v);
+        unpack<V, T>(ds[u], d);
 #pragma unroll
         for (int i = 0; i < V; i++) {
-          const float dz = through<SILU>(d[u][i], v[u][i] * f.a[i] + f.b[i]);
+          const float dz = through<SILU>(d[i], v[i] * f.a[i] + f.b[i]);
           acc[i] += dz;
-          acc[V + i] += dz * (v[u][i] * scale[i] + offset[i]);
+          acc[V + i] += dz * (v[i] - mean[i]);
         }
       }
-    }
+    });
   }
   sum_rows(acc, room);
   if (!mine || threadIdx.y != 0) return;
   float *part = g.part + (n * gridDim.x + blockIdx.x) * 2 * g.norm_C + g.c0 + c;
+#pragma unroll
   for (int i = 0; i < V; i++) {
     part[i] = acc[i];
-    part[g.norm_C + i] = acc[V + i];
+    part[g.norm_C + i] = acc[V + i] * stats(i)[1];
   }
 }
 
 template <typename T, int V, bool SILU> __global__ void __launch_bounds__(BLOCK) input_grad(kn_group_norm_args g, int64_t rows) {
-  constexpr int BATCH = 2;
-  const int64_t c = my_column<V>();
-  const Rows r = my_rows(g.HW, rows);
+  const int64_t c = my_column<V>(), first = blockIdx.z * g.HW + blockIdx.x * rows, base = first * g.C + c;
+  const int step = blockDim.y;
   if (c >= g.C) return;
-  const int64_t base = blockIdx.z * g.HW * g.C + c;
   const T *x = static_cast<const T *>(g.x) + base;
-  const T *dy = static_cast<const T *>(g.dy) + blockIdx.z * g.HW * g.ld + g.c0 + c;
+  const T *dy = static_cast<const T *>(g.dy) + first * g.ld + g.c0 + c;
   const Affine<V> f = affine_of<V>(g.coef, g, c), back = affine_of<V>(g.back, g, c);
 
-  for (int64_t r0 = r.first; r0 < r.end; r0 += BATCH * r.step) {
-    float v[BATCH][V], d[BATCH][V];
+  for_rows<2>(rows_of_chunk(g.HW, rows), [&](auto batch, int r) {
+    constexpr int U = decltype(batch)::value;
+    Pack<T, V> xs[U], ds[U], more[U];
 #pragma unroll
-    for (int u = 0; u < BATCH; u++) {
-      if (r0 + u * r.step >= r.end) break;
-      load<V>(x + (r0 + u * r.step) * g.C, v[u]);
-      load<V>(dy + (r0 + u * r.step) * g.ld, d[u]);
+    for (int u = 0; u < U; u++) {
+      xs[u] = fetch<V>(x + (r + u * step) * g.C);
+      ds[u] = fetch<V>(dy + (r + u * step) * g.ld);
+    }
+    if (g.residual[0]) {
+#pragma unroll
+      for (int u = 0; u < U; u++) more[u] = fetch<V>(static_cast<const T *>(g.residual[0]) + base + (r + u * step) * g.C);
     }
 #pragma unroll
-    for (int u = 0; u < BATCH; u++) {
-      const int64_t row = (r0 + u * r.step) * g.C;
-      if (r0 + u * r.step >= r.end) break;
+    for (int u = 0; u < U; u++) {
+      const int64_t at = base + (r + u * step) * g.C;
+      float v[V], d[V];
+      unpack<V, T>(xs[u], v);
+      unpack<V, T>(ds[u], d);
 #pragma unroll
       for (int i = 0; i < V; i++)
-        d[u][i] = f.a[i] * through<SILU>(d[u][i], v[u][i] * f.a[i] + f.b[i]) + (back.a[i] + back.b[i] * v[u][i]);
+        d[i] = f.a[i] * through<SILU>(d[i], v[i] * f.a[i] + f.b[i]) + (back.a[i] + back.b[i] * v[i]);
 #pragma unroll
       for (int k = 0; k < 2; k++) {
         if (!g.residual[k]) continue;
-        load<V>(static_cast<const T *>(g.residual[k]) + base + row, v[u]);
+        if (k == 0) unpack<V, T>(more[u], v);
+        else load<V>(static_cast<const T *>(g.residual[k]) + at, v);
 #pragma unroll
-        for (int i = 0; i < V; i++) d[u][i] += v[u][i];
+        for (int i = 0; i < V; i++) d[i] += v[i];
       }
-      store<V>(static_cast<T *>(g.dx) + base + row, d[u]);
+      store<V>(static_cast<T *>(g.dx) + at, d);
     }
-  }
+  });
 }
 
 /* ---- entries ---- */

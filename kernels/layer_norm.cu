@@ -9,6 +9,7 @@ using namespace kn;
 namespace {
 constexpr int PACK = 8;            /* elements a lane takes at once, in either type */
 constexpr int WARPS = BLOCK / WARP;
+constexpr unsigned BACK_BLOCK = 192;
 
 /* ---- forward, K packs a lane ---- */
 template <typename T, int K> __global__ void __launch_bounds__(BLOCK) layer_norm(kn_layer_norm_args a) {
@@ -35,8 +36,11 @@ template <typename T, int K> __global__ void __launch_bounds__(BLOCK) layer_norm
     for (int k = 0; k < K; k++) {
       const int64_t c = (k * WARP + lane) * PACK;
       if (c >= a.C) continue;
+      float bias[PACK];
+      fill(bias, 0);
+      if (a.bias) load<PACK>(a.bias + c, bias);
 #pragma unroll
-      for (int i = 0; i < PACK; i++) v[k][i] = rounded<T>(v[k][i] + add[k][i] + (a.bias ? a.bias[c + i] : 0.0f));
+      for (int i = 0; i < PACK; i++) v[k][i] = rounded<T>(v[k][i] + add[k][i] + bias[i]);
       store<PACK>(static_cast<T *>(a.sum) + row * a.C + c, v[k]);
     }
   }
@@ -173,7 +177,7 @@ __global__ void __launch_bounds__(V == 1 ? 1024 : BLOCK) layer_norm_bwd(kn_layer
 template <typename T> int forward(void *stream, const kn_layer_norm_args *a) {
   const dim3 grid(static_cast<unsigned>(ceil_div(a->M, WARPS)));
   const bool packs = a->C % PACK == 0 && aligned(a->x) && aligned(a->h) && aligned(a->sum) && aligned(a->y) &&
-                     aligned(a->gamma) && aligned(a->beta);
+                     aligned(a->bias) && aligned(a->gamma) && aligned(a->beta);
   const int64_t K = packs ? ceil_div(a->C, PACK * WARP) : 0;
   const auto kernel = K == 0    ? layer_norm_any<T>
                       : K == 1  ? layer_norm<T, 1>
@@ -185,10 +189,10 @@ template <typename T> int forward(void *stream, const kn_layer_norm_args *a) {
   return launch("layer_norm", stream, grid, dim3(BLOCK), kernel, *a);
 }
 
-/* A row's threads in whole warps, and as many rows as fit a block. */
+/* A row's threads in whole warps, and as many rows as fit a block of which a processor holds four (80 registers a thread). */
 template <typename T, int V> int backward(void *stream, const kn_layer_norm_bwd_args *a) {
   const unsigned across = static_cast<unsigned>(ceil_div(ceil_div(a->C, V), WARP) * WARP);
-  const unsigned down = across < BLOCK ? BLOCK / across : 1;
+  const unsigned down = across < BACK_BLOCK ? BACK_BLOCK / across : 1;
   const int64_t parts = kn_layer_norm_parts(a->M);
   return launch("layer_norm_bwd", stream, dim3(static_cast<unsigned>(parts)), dim3(across, down), layer_norm_bwd<T, V>, *a,
                 ceil_div(a->M, parts));

@@ -24,7 +24,7 @@ int kn_loss_chunks(int64_t n) {
 size_t kn_loss_workspace(int64_t B, int64_t n) { return (size_t)B * (size_t)kn_loss_chunks(n) * 9 * sizeof(double); }
 
 /* Long enough that partial sums are a small share of the bytes, short enough that the chunks fill the device. */
-int64_t kn_chunk_rows(int64_t HW) { return HW >= 70000 ? 512 : HW >= 4000 ? 128 : HW >= 1000 ? 64 : 32; }
+int64_t kn_chunk_rows(int64_t HW) { return HW >= 200000 ? 512 : HW >= 50000 ? 256 : HW >= 4000 ? 128 : HW >= 1000 ? 64 : 32; }
 
 int64_t kn_chunks(int64_t HW) { return ceil_div(HW, kn_chunk_rows(HW)); }
 

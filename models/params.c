@@ -9,7 +9,7 @@
 
 #include "base/rng.h"
 
-enum { NAME_MAX_BYTES = 512 };
+enum { NAME_MAX_BYTES = 512, PACK = 8 };
 
 struct md_params {
   char what[64];
@@ -17,7 +17,7 @@ struct md_params {
   tchc_tensor **tensors; /* views of flat; NULL until allocated */
   int n, capacity;
   int64_t numel;
-  bool channels_last;
+  bool channels_last, aligned;
   tchc_tensor *flat, *grads; /* grads: while trained */
 };
 
@@ -63,7 +63,8 @@ out:
 int md_params_declare(md_params *p, int ndim, const int64_t *shape, const char *name_fmt, ...) {
   int st = OK;
   char name[NAME_MAX_BYTES];
-  md_param item = {.ndim = ndim, .numel = 1, .offset = p->numel};
+  const int64_t gap = p->aligned ? (PACK - p->numel % PACK) % PACK : 0;
+  md_param item = {.ndim = ndim, .numel = 1, .offset = p->numel + gap};
   va_list ap;
 
   va_start(ap, name_fmt);
@@ -78,9 +79,14 @@ int md_params_declare(md_params *p, int ndim, const int64_t *shape, const char *
   TRY(grow(p));
   NEED((item.name = strdup(name)) != NULL, E_NOMEM, "%s: %s", p->what, name);
   p->items[p->n++] = item;
-  p->numel += item.numel;
+  p->numel += gap + item.numel;
 out:
   return st;
+}
+
+void md_params_align(md_params *p) {
+  assert(p->n == 0);
+  p->aligned = true;
 }
 
 void md_params_channels_last(md_params *p) {
@@ -134,6 +140,7 @@ int md_params_clone(const md_params *p, tchc_dtype dt, md_params **out) {
 
   assert(p->flat);
   TRY(md_params_create(p->what, &q));
+  q->aligned = p->aligned;
   for (int i = 0; i < p->n; i++) TRY(md_params_declare(q, p->items[i].ndim, p->items[i].shape, "%s", p->items[i].name));
   q->channels_last = p->channels_last;
   TRY(md_params_allocate(q, dt, tchc_where(p->flat)));

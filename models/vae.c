@@ -146,7 +146,10 @@ out:
 
 int md_vae_declare(const md_vae_config *cfg, md_params *p) {
   md_vae *v = NULL;
-  const int st = vae_make(cfg, &(md_build){.declare = p}, &v);
+  int st;
+
+  md_params_align(p);
+  st = vae_make(cfg, &(md_build){.declare = p}, &v);
   md_vae_destroy(&v);
   return st;
 }

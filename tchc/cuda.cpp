@@ -47,6 +47,13 @@ template <class F> F runtime_function(const char *name) {
   return reinterpret_cast<F>(f);
 }
 
+// What a call of the runtime that failed leaves behind is taken, or torch would blame its next kernel for it.
+void need_success(int code, const std::string &what) {
+  if (!code) return;
+  runtime_function<int (*)()>("cudaGetLastError")();
+  throw Failure(E_DEVICE, c10::str("CUDA error ", code, what));
+}
+
 bool have_gpu() { return tchc_cuda_count() > 0; }
 
 void run_step(const tchc_graph &g) {
@@ -101,8 +108,7 @@ int tchc_host_lock(void *data, size_t nbytes) {
     need(data && nbytes > 0, E_FAIL, "NULL or empty memory");
     if (!have_gpu()) return;
     const auto lock = runtime_function<int (*)(void *, size_t, unsigned)>("cudaHostRegister");
-    const int code = lock(data, nbytes, /*portable=*/1);
-    if (code) throw Failure(E_DEVICE, c10::str("CUDA error ", code, " for ", nbytes, " bytes"));
+    need_success(lock(data, nbytes, /*portable=*/1), c10::str(" for ", nbytes, " bytes"));
   });
 }
 
@@ -110,8 +116,7 @@ int tchc_host_unlock(void *data) {
   return guarded("host_unlock", [&] {
     need(data != nullptr, E_FAIL, "NULL memory");
     if (!have_gpu()) return;
-    const int code = runtime_function<int (*)(void *)>("cudaHostUnregister")(data);
-    if (code) throw Failure(E_DEVICE, c10::str("CUDA error ", code));
+    need_success(runtime_function<int (*)(void *)>("cudaHostUnregister")(data), "");
   });
 }
 
