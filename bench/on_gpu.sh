@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # bench/on_gpu.sh [PART ...]: all that needs a GPU, on what scripts/gpu-pack.sh packed (build/gpu, or build/gpu.tar.xz).
-#   tests      kernels against their references, then under compute-sanitizer         240 s at most
-#   check      loss and gradient at full size against fp32                            100 s
+#   tests      kernels against their references, tchc's own; then under compute-sanitizer (memory, races, barriers)
+#   check      loss and gradient at full size against fp32
 #   train      seconds a step: default, 60, 38 and 22 GiB, 9:1 mix, deterministic, plain operators
-#   predict    inference, one image and eight                                          80 s
-#   small      200 steps of a tiny model on real files: fp32, bf16, and a resumed run 120 s
-#   peers      bench/peers.py but for torch.compile                                   180 s
+#   predict    inference, one image and eight
+#   small      200 steps of a tiny model on real files: fp32, bf16, and two exact runs
+#   peers      bench/peers.py but for torch.compile
 #   compiled   bench/peers.py with torch.compile, micro-batch 16                      420 s
-# Without a part: tests check train predict small, about 6 minutes. Each command has a time limit, and its result is
-# written at once: a run that is cut off leaves what it had. Into $OUT (default bench/results): summary.txt, a line a
+# Without a part: tests train, about 6 minutes; then `predict check small peers`, as long again. What matters most comes
+# first. Each command has a time limit, and its result is written at once: a run that is cut off leaves what it had. Into $OUT (default bench/results): summary.txt, a line a
 # command, printed at the end as well; results.jsonl, everything; logs.txt, the ends of their messages.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -16,7 +16,7 @@ out=${OUT:-bench/results}
 gpu=$PWD/build/gpu
 work=${TMPDIR:-/tmp}/e2eft-gpu
 python=${PYTHON:-python3}
-parts=${*:-tests check train predict small}
+parts=${*:-tests train}
 mkdir -p "$out" "$work"
 if [ ! -x "$gpu/bin/e2eft" ] && [ -e build/gpu.tar.xz ]; then # carried alone
   gpu=$work/gpu
@@ -45,23 +45,27 @@ bench() { # SECONDS NAME ARGUMENTS...
 }
 
 tests() {
-  local sanitizer t
+  local sanitizer t tool
+  export E2EFT_KERNELS_DIR=$gpu/lib
   sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
-  for t in losses adamw blocks; do
-    limited 40 "test_$t" env E2EFT_KERNELS_DIR="$gpu/lib" LD_LIBRARY_PATH="$gpu/lib:$cuda_libraries" "$gpu/tests/kn_${t}_gpu_test"
+  for t in kn_losses kn_adamw kn_blocks tchc; do
+    limited 40 "test_$t" env LD_LIBRARY_PATH="$gpu/lib:$site/torch/lib:$cuda_libraries" "$gpu/tests/${t}_gpu_test"
   done
-  for t in losses adamw blocks; do
-    [ -z "$sanitizer" ] || limited 40 "sanitizer_$t" env E2EFT_KERNELS_DIR="$gpu/lib" LD_LIBRARY_PATH="$gpu/lib:$cuda_libraries" \
-      "$sanitizer" --error-exitcode 9 "$gpu/tests/kn_${t}_gpu_test"
+  [ -n "$sanitizer" ] || return
+  for t in kn_losses kn_adamw kn_blocks; do
+    for tool in memcheck racecheck synccheck; do
+      limited 30 "${tool}_$t" env E2EFT_NO_RATES=1 LD_LIBRARY_PATH="$gpu/lib:$cuda_libraries" \
+        "$sanitizer" --tool "$tool" --error-exitcode 9 "$gpu/tests/${t}_gpu_test"
+    done
   done
 }
 
-check() { bench 100 check --check -s optim.batch=2; }
+check() { bench 200 check --check -s optim.batch=2; }
 
 train() {
   bench 90 train --warm 3 --steps 5
   bench 60 train_60gib --warm 2 --steps 5 -s run.memory_limit=60
-  bench 60 train_mix --warm 10 --steps 10 --shape 480x640:9 --shape 352x1216:1
+  bench 150 train_mix --warm 10 --steps 10 --shape 480x640:9 --shape 352x1216:1
   bench 60 train_38gib --warm 2 --steps 5 -s run.memory_limit=38
   bench 60 train_22gib --warm 2 --steps 3 -s run.memory_limit=22
   bench 60 train_deterministic --warm 2 --steps 5 -s run.deterministic=true
@@ -95,7 +99,7 @@ with_diffusers() {
 
 peers() {
   with_diffusers
-  limited 60 peer_tuned "$python" bench/peers.py step tuned:8 --iterations 3
+  limited 100 peer_tuned "$python" bench/peers.py step tuned:8 --iterations 3
   limited 60 peer_infer "$python" bench/peers.py infer fp16 fp16_channels_last:8
   limited 60 peer_reference "$python" bench/peers.py step reference:2 --warm 0 --iterations 2
 }

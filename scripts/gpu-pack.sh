@@ -5,9 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=build/release out=build/gpu most_mib=30
-tests="kn_blocks_gpu_test kn_losses_gpu_test kn_adamw_gpu_test"
+tests="kn_blocks_gpu_test kn_losses_gpu_test kn_adamw_gpu_test tchc_gpu_test"
 
-cmake --preset release >/dev/null
+cmake --preset release -DE2EFT_CUDA=ON >/dev/null
 # shellcheck disable=SC2086
 ninja -C $build e2eft e2eft_kernels tchc_cuda $tests
 rm -rf $out
@@ -18,6 +18,7 @@ for t in $tests; do
   cp $build/tests/"$t" $out/tests/
   strip $out/tests/"$t"
 done
+cp -L "$(ldd $build/tests/tchc_gpu_test | awk '/libcmocka/ { print $3 }')" $out/lib/ # the tests' own
 if [ "${1:-}" != --no-wheels ]; then
   python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --platform any -d $out/wheels \
     diffusers==0.42.1 importlib_metadata==8.7.0 || echo "no wheels: the peers need diffusers on the other machine" >&2

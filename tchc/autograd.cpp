@@ -111,7 +111,8 @@ int tchc_set_grad(tchc_tensor *t, const tchc_tensor *g) {
     need(x.sizes() == g->t.sizes() && x.device() == g->t.device(), E_SHAPE, "the gradient has another shape or place");
     need(g->t.is_floating_point() && !g->t.requires_grad(), E_SHAPE,
          "a gradient is of a floating type and no part of a graph");
-    if (x.scalar_type() != g->t.scalar_type()) x.set_grad_dtype(g->t.scalar_type());
+    // no type asked for: the engine would make a converted copy of each gradient before adding it
+    if (x.scalar_type() != g->t.scalar_type()) x.set_grad_dtype(std::nullopt);
     x.mutable_grad() = g->t;
   });
 }

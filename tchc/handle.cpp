@@ -69,7 +69,9 @@ bool contains(const char *text, std::initializer_list<const char *> words) noexc
 
 // torch has one exception class for refused arguments, exhausted host memory and failed device calls.
 int class_of(const char *text) noexcept {
-  if (contains(text, {"DefaultCPUAllocator", "can't allocate memory", "out of memory"})) return E_NOMEM;
+  // cuDNN: each plan's workspace was refused; cuBLAS: its own
+  if (contains(text, {"DefaultCPUAllocator", "can't allocate memory", "out of memory", "unable to find an engine", "ALLOC_FAILED"}))
+    return E_NOMEM;
   if (contains(text, {"CUDA error", "CUDA driver", "NVIDIA driver", "No CUDA GPUs", "cuDNN", "CUDNN", "CUBLAS",
                       "without ATen_cuda library", "not linked with support for cuda"}))
     return E_DEVICE;
@@ -100,7 +102,8 @@ int report(const Where &where) noexcept {
   } catch (const c10::OutOfMemoryError &e) {
     return set(E_NOMEM, where, e.what_without_backtrace());
   } catch (const c10::AcceleratorError &e) {
-    return set(E_DEVICE, where, e.what_without_backtrace());
+    constexpr int cuda_memory = 2; // cudaErrorMemoryAllocation
+    return set(e.get_error_code() == cuda_memory ? E_NOMEM : E_DEVICE, where, e.what_without_backtrace());
   } catch (const c10::NotImplementedError &e) { // no kernel for this device or type
     return set(E_DEVICE, where, e.what_without_backtrace());
   } catch (const c10::Error &e) {

@@ -151,11 +151,17 @@ static json_t *set_up(const bench *b) {
                    "shapes", shapes_json(b->o), "encode", (int)b->o->encode);
 }
 
-static json_t *plan_json(const tr_plan *p) {
-  return json_pack("{s:i, s:i, s:i, s:b, s:b, s:b, s:I, s:I, s:I, s:I}", "batch", p->groups * p->group, "unet", p->unet_batch,
-                   "decoder", p->decoder_batch, "recompute_unet", (int)p->recompute_unet, "recompute_decoder",
-                   (int)p->recompute_decoder, "fits", (int)p->fits, "weights", (json_int_t)p->weights, "optimizer",
-                   (json_int_t)p->optimizer, "activations", (json_int_t)p->activations, "room", (json_int_t)p->room);
+/* The sizes that steps were computed with in the end, and those that were planned where memory did not suffice. */
+static json_t *micro_batch_json(const bench *b) {
+  const tr_plan *p = &b->plan;
+  int unet, decoder;
+
+  tr_stepper_sizes(b->stepper, &unet, &decoder);
+  return json_pack("{s:i, s:i, s:i, s:b, s:b, s:b, s:b, s:I, s:I, s:I, s:I}", "batch", p->groups * p->group, "unet", unet,
+                   "decoder", decoder, "shrunk", unet != p->unet_batch || decoder != p->decoder_batch, "recompute_unet",
+                   (int)p->recompute_unet, "recompute_decoder", (int)p->recompute_decoder, "fits", (int)p->fits, "weights",
+                   (json_int_t)p->weights, "optimizer", (json_int_t)p->optimizer, "activations", (json_int_t)p->activations,
+                   "room", (json_int_t)p->room);
 }
 
 static int memory_json(const bench *b, json_t **out) {
@@ -269,7 +275,7 @@ static json_t *train_json(const bench *b, measured *m) {
 
   for (int i = 0; warm && i < b->o->warm; i++) json_array_append_new(warm, json_real(m->warm[i]));
   root = json_pack("{s:s, s:o, s:o, s:o, s:f, s:o, s:f, s:o, s:o, s:o*, s:f, s:f, s:f, s:f, s:f}", "bench", "train", "set_up",
-                   set_up(b), "micro_batch", plan_json(&b->plan), "seconds_per_step", step, "samples_per_second",
+                   set_up(b), "micro_batch", micro_batch_json(b), "seconds_per_step", step, "samples_per_second",
                    batch / median, "warm_up_seconds", warm, "start_to_first_step_seconds", m->start, "memory_bytes",
                    m->memory, "phases_ms", phases_json(m->ms, n), "kernels_ms", m->kernels, "tflop_per_step", 1e-12 * work,
                    "limit_seconds", work / LIMIT_RATE, "fraction_of_limit", work / LIMIT_RATE / median, "loss", m->loss,
@@ -410,6 +416,7 @@ static int gradient_of(const cf_config *c, const tr_bench_opts *o, gradient *g, 
   bool all_empty;
 
   TRY(open_model(&b));
+  TRY(tr_device_tune(c, false)); /* one step: its time does not count */
   TRY(make_groups(&b));
   TRY(open_stepper(&b));
   TRY(tchc_manual_seed(c->run.seed)); /* the same latents each time */

@@ -32,12 +32,16 @@ static void use_cpu(const cf_config *c, tr_device *d) {
   *d = (tr_device){.at = TCHC_CPU_DEVICE, .kernels = fused ? kn_host() : NULL, .fused = fused, .name = "cpu"};
 }
 
+int tr_device_tune(const cf_config *c, bool on) {
+  const bool exact = c->run.deterministic;
+  const tchc_backend_opts o = {.deterministic = exact, .cudnn_benchmark = on && !exact,
+                               .attention = exact ? TCHC_ATTENTION_AUTO : TCHC_ATTENTION_CUDNN};
+  return tchc_set_backend(&o);
+}
+
 int tr_device_open(const cf_config *c, tr_device *out) {
   int st = OK;
   tr_device d;
-  const tchc_backend_opts backend = {.deterministic = c->run.deterministic,
-                                     .cudnn_benchmark = !c->run.deterministic,
-                                     .attention = c->run.deterministic ? TCHC_ATTENTION_AUTO : TCHC_ATTENTION_CUDNN};
 
   use_cpu(c, &d);
   if (c->run.device == CF_CUDA) TRY_AS(E_DEVICE, open_cuda(c, &d), "run.device: cuda");
@@ -46,20 +50,24 @@ int tr_device_open(const cf_config *c, tr_device *out) {
     err_clear();
     use_cpu(c, &d);
   }
-  TRY(tchc_set_backend(&backend));
+  TRY(tr_device_tune(c, true));
   *out = d;
 out:
   return st;
 }
 
-int64_t tr_device_room(const cf_config *c, const tr_device *d) {
-  const int64_t limit = limit_bytes(c);
-  int64_t room = tr_footprint_host_bytes(), total;
+/* What an earlier model of this process left in the allocator is free as well. */
+static int64_t free_on_gpu(const tr_device *d) {
+  int64_t room, total;
 
-  if (d->at.type == TCHC_CUDA && tchc_memory_info(d->at, &room, &total) != OK) {
-    log_warn("memory of %s: %s", d->name, err_text());
-    err_clear();
-    room = 0;
-  }
+  if (tchc_memory_empty_cache(d->at) == OK && tchc_memory_info(d->at, &room, &total) == OK) return room;
+  log_warn("memory of %s: %s", d->name, err_text());
+  err_clear();
+  return 0;
+}
+
+int64_t tr_device_room(const cf_config *c, const tr_device *d) {
+  const int64_t limit = limit_bytes(c), room = d->at.type == TCHC_CUDA ? free_on_gpu(d) : tr_footprint_host_bytes();
+
   return limit && (!room || limit < room) ? limit : room;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/log.h"
 #include "checkpoints/background.h"
 #include "tchc/stream.h"
 
@@ -16,6 +17,7 @@ struct tr_saver {
   int keep;
   ck_background *background;        /* NULL: training waits */
   tchc_tensor *snapshot[NBUFFERS];  /* on the host, as tr_optimizer_tensors has them */
+  bool locked[NBUFFERS];            /* in page-locked memory */
   double stalled;
 };
 
@@ -37,13 +39,22 @@ out:
   return st;
 }
 
-/* Zeros and not empty memory: pages that are first touched while training waits would double the wait. */
-static int make_buffer(const tchc_tensor *like, tchc_tensor **out) {
+static size_t bytes_of(const tchc_tensor *t) { return (size_t)tchc_numel(t) * tchc_dtype_size(tchc_type(t)); }
+
+/* Zeros and not empty memory: pages that are first touched while training waits would double the wait. Locked afterwards:
+ * torch's own page-locked memory comes in powers of two. */
+static int make_buffer(tr_saver *s, const tchc_tensor *like, int i) {
   int st = OK;
   const int64_t n = tchc_numel(like);
 
-  if (tchc_where(like).type == TCHC_CPU) TRY(tchc_full(&n, 1, 0, TCHC_F32, TCHC_CPU_DEVICE, out));
-  else TRY(tchc_empty_pinned(&n, 1, TCHC_F32, out));
+  TRY(tchc_full(&n, 1, 0, TCHC_F32, TCHC_CPU_DEVICE, &s->snapshot[i]));
+  if (tchc_where(like).type == TCHC_CPU) goto out;
+  if (tchc_host_lock(tchc_data(s->snapshot[i]), bytes_of(s->snapshot[i])) == OK) {
+    s->locked[i] = true;
+    goto out;
+  }
+  log_warn("a checkpoint's copy in memory is not page-locked, which makes taking it slower: %s", err_text());
+  err_clear();
 out:
   return st;
 }
@@ -54,7 +65,7 @@ static int open_background(tr_saver *s) {
 
   tr_optimizer_tensors(s->optimizer, from);
   for (int i = 0; i < NBUFFERS; i++)
-    if (from[i]) TRY(make_buffer(from[i], &s->snapshot[i]));
+    if (from[i]) TRY(make_buffer(s, from[i], i));
   TRY(ck_background_open(s->run_dir, s->keep, prepare, s, &s->background));
 out:
   return st;
@@ -81,7 +92,10 @@ void tr_saver_destroy(tr_saver **sp) {
 
   if (!s) return;
   ck_background_close(&s->background);
-  for (int i = 0; i < NBUFFERS; i++) tchc_free(&s->snapshot[i]);
+  for (int i = 0; i < NBUFFERS; i++) {
+    if (s->locked[i] && tchc_host_unlock(tchc_data(s->snapshot[i])) != OK) err_clear();
+    tchc_free(&s->snapshot[i]);
+  }
   free(s);
   *sp = NULL;
 }

@@ -18,7 +18,7 @@ struct tr_stepper {
   int *place;            /* [groups]: where the group's samples start in sums, in order of computing */
   tchc_tensor *sums;     /* [groups*group] f32 on the device: errors summed over each sample's valid pixels */
   float *sums_host;      /* [groups*group] */
-  float *weights;        /* [groups*group] scratch */
+  tchc_tensor *weights;  /* [groups*group] f32, page-locked: the samples' weights, in order of computing */
   tchc_stream *copies;   /* for uploads beside the computation */
   tchc_event *ready, *uploaded;
 };
@@ -45,10 +45,10 @@ int tr_stepper_create(const tr_step_opts *o, tr_network *net, tr_stepper **out) 
   s->chosen = calloc(n, sizeof *s->chosen);
   s->place = calloc(n, sizeof *s->place);
   s->sums_host = calloc(samples, sizeof *s->sums_host);
-  s->weights = calloc(samples, sizeof *s->weights);
   NEED(s->losses.group && s->losses.empty && s->losses.dropped && s->done && s->picked && s->chosen && s->place &&
-           s->sums_host && s->weights, E_NOMEM, "stepper: %zu groups", n);
+           s->sums_host, E_NOMEM, "stepper: %zu groups", n);
   TRY(tchc_full((int64_t[]){(int64_t)samples}, 1, 0, TCHC_F32, net->device, &s->sums));
+  TRY(tchc_empty_pinned((int64_t[]){(int64_t)samples}, 1, TCHC_F32, &s->weights));
   TRY(tchc_stream_open(net->device, false, &s->copies));
   TRY(tchc_event_open(net->device, false, &s->ready));
   TRY(tchc_event_open(net->device, false, &s->uploaded));
@@ -64,6 +64,7 @@ void tr_stepper_destroy(tr_stepper **sp) {
 
   if (!s) return;
   tchc_free(&s->sums);
+  tchc_free(&s->weights);
   tchc_stream_close(&s->copies);
   tchc_event_close(&s->ready);
   tchc_event_close(&s->uploaded);
@@ -75,7 +76,6 @@ void tr_stepper_destroy(tr_stepper **sp) {
   free(s->chosen);
   free(s->place);
   free(s->sums_host);
-  free(s->weights);
   free(s);
   *sp = NULL;
 }
@@ -115,15 +115,17 @@ out:
 /* weight[b] = 1 / (valid pixels of b's group * groups of the step) */
 static int upload_weights(tr_stepper *s, micro *m) {
   int st = OK;
-  tchc_tensor *w = NULL;
+  float *w = (float *)tchc_data(s->weights) + m->first;
+  tchc_tensor *from = NULL;
 
   for (int i = 0; i < m->n; i++) {
     const double valid = (double)tr_group_valid(m->groups[i]);
-    for (int b = 0; b < s->o.group; b++) s->weights[i * s->o.group + b] = (float)(1 / (valid * s->o.groups));
+    for (int b = 0; b < s->o.group; b++) w[i * s->o.group + b] = (float)(1 / (valid * s->o.groups));
   }
-  TRY(tchc_from_host(s->weights, (int64_t[]){m->B}, 1, TCHC_F32, s->net->device, &w));
-  m->weight = w;
+  TRY(tchc_narrow(s->weights, 0, m->first, m->B, &from));
+  TRY(tchc_copy(m->weight, from, true));
 out:
+  tchc_free(&from);
   return st;
 }
 
@@ -135,6 +137,7 @@ static int expect_truth(tr_stepper *s, micro *m) {
 
   TRY(make_room(s, m, depth ? 1 : 3, TCHC_F32, &m->target));
   TRY(make_room(s, m, 1, TCHC_U8, &m->mask));
+  TRY(tchc_empty((int64_t[]){m->B}, 1, TCHC_F32, s->net->device, TCHC_CONTIGUOUS, &m->weight));
   TRY(tchc_event_record(s->ready));
 out:
   return st;
@@ -157,6 +160,7 @@ static int upload_truth(tr_stepper *s, micro *m) {
 
   TRY(tchc_stream_enter(s->copies));
   st = copy_truth(s, m);
+  if (st != OK && tchc_stream_synchronize(s->copies) != OK) st = E_DEVICE; /* the room of copies under way is about to end */
   left = tchc_stream_leave(s->copies);
   TRY(st);
   TRY(left);
@@ -174,11 +178,13 @@ static int group_latent(const tr_stepper *s, const micro *m, int i, tchc_tensor 
   const ds_latent_form *f = &g->latent_form;
   const int64_t stored[] = {s->o.group, f->C, f->h, f->w};
   const micro one = {.groups = &g, .n = 1, .B = s->o.group, .H = m->H, .W = m->W};
-  tchc_tensor *rgb = NULL, *input = NULL;
+  tchc_tensor *rgb = NULL, *input = NULL, *from = NULL;
 
   if (g->latent) {
     NEED((size_t)f->size == tchc_dtype_size(s->net->dtype), E_FAIL, "%s: prepared latents of %d bytes a number", g->id[0], f->size);
-    TRY(tchc_from_host(g->latent, stored, 4, s->net->dtype, s->net->device, latent));
+    TRY(tchc_from_blob(g->latent, stored, 4, s->net->dtype, NULL, NULL, &from));
+    TRY(tchc_empty(stored, 4, s->net->dtype, s->net->device, TCHC_CONTIGUOUS, latent));
+    TRY(tchc_copy(*latent, from, true));
     goto out;
   }
   TRY(make_room(s, &one, 3, TCHC_F32, &rgb));
@@ -306,12 +312,22 @@ out:
   return st;
 }
 
+/* The next part of `left` samples. A rest goes in powers of two: each new size is measured for seconds on a GPU, and data sets
+ * that are mixed by chance leave rests of any size. */
+static int part_size(int left, int most) {
+  int n = 1;
+
+  if (left >= most) return most;
+  while (2 * n <= left) n *= 2;
+  return n;
+}
+
 static int decode(tr_stepper *s, const micro *m, const tchc_tensor *z) {
   int st = OK;
 
-  for (int at = 0; at < m->B; at += s->o.decoder_batch) {
-    const int left = m->B - at;
-    TRY(decode_part(s, m, z, at, left < s->o.decoder_batch ? left : s->o.decoder_batch));
+  for (int at = 0, n; at < m->B; at += n) {
+    n = part_size(m->B - at, s->o.decoder_batch);
+    TRY(decode_part(s, m, z, at, n));
   }
 out:
   return st;
@@ -412,7 +428,7 @@ static bool make_smaller(tr_stepper *s) {
   log_warn("%s: going on with %d samples through the U-Net and %d through the decoder at once", err_text(),
            s->o.unet_batch, s->o.decoder_batch);
   err_clear();
-  return tchc_memory_empty_cache(s->net->device) == OK;
+  return tchc_synchronize(s->net->device) == OK && tchc_memory_empty_cache(s->net->device) == OK;
 }
 
 int tr_stepper_run(tr_stepper *s, ds_group *const *groups, bool *all_empty) {
@@ -427,6 +443,11 @@ int tr_stepper_run(tr_stepper *s, ds_group *const *groups, bool *all_empty) {
   *all_empty = s->losses.all_empty;
 out:
   return st;
+}
+
+void tr_stepper_sizes(const tr_stepper *s, int *unet_batch, int *decoder_batch) {
+  *unet_batch = s->o.unet_batch;
+  *decoder_batch = s->o.decoder_batch;
 }
 
 const tchc_tensor *tr_stepper_sums(const tr_stepper *s) { return s->sums; }

@@ -49,6 +49,8 @@ void tr_stepper_destroy(tr_stepper **s);
  * later steps stay with these. *all_empty: no group had a valid pixel (or a loss that was not dropped), there is no gradient.
  * Errors: E_SHAPE, E_DEVICE; E_NOMEM when one group does not fit; non-finite losses are no error. */
 int tr_stepper_run(tr_stepper *s, ds_group *const *groups, bool *all_empty);
+/* Samples through U-Net and decoder at once: as asked for, or smaller after memory ran out. */
+void tr_stepper_sizes(const tr_stepper *s, int *unet_batch, int *decoder_batch);
 /* The samples' summed errors [groups*group] f32 on the device, 0 for those that were not computed: finite when all losses
  * are. Lent until the next run. */
 const tchc_tensor *tr_stepper_sums(const tr_stepper *s);

@@ -19,7 +19,8 @@ void device_put(void *device, const void *host, size_t nbytes);
 void device_get(void *host, const void *device, size_t nbytes);
 /* Runs the block's threads from the last to the first; a GPU has its own order. */
 void device_last_thread_first(bool on);
-/* Seconds of one run, the median of several; 0 where time means nothing. */
+/* Seconds of one run, the median of several; 0 where time means nothing: without a GPU, and with E2EFT_NO_RATES (under
+ * compute-sanitizer). */
 double device_seconds(void (*run)(void *ctx), void *ctx);
 #ifdef __cplusplus
 }

@@ -49,6 +49,7 @@ double device_seconds(void (*run)(void *ctx), void *ctx) {
   float ms[REPEATS];
   cudaEvent_t from, to;
 
+  if (getenv("E2EFT_NO_RATES")) return 0;
   need(cudaEventCreate(&from), "cudaEventCreate");
   need(cudaEventCreate(&to), "cudaEventCreate");
   run(ctx);
