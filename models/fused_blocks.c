@@ -42,7 +42,7 @@ static int transposed_conv(const md_upsample *u, const tchc_tensor *x, tchc_tens
   tchc_tensor *kernel = NULL;
 
   if (u->kernel) return md_fused_frozen_conv(u->kernel, 2, 1, true, x, out);
-  TRY(md_fused_upsample_kernel(u->conv.w, &kernel));
+  TRY(md_fused_upsample_kernel(u->conv.w, u->spread, &kernel));
   TRY(tchc_conv_transpose2d(x, kernel, NULL, 2, 1, out));
 out:
   tchc_free(&kernel);

@@ -51,20 +51,44 @@ out:
   return st;
 }
 
-int md_fused_upsample_kernel(const tchc_tensor *w, tchc_tensor **out) {
+/* Upsampling by 2 and a 3x3 convolution are one 4x4 kernel: its number (a, b) is the sum of those (y, x) of the turned 3x3 one
+ * for which a - y and b - x are 0 or 1. Here as a matrix. */
+static void fill_spread(float spread[16][9]) {
+  for (int a = 0; a < 4; a++)
+    for (int b = 0; b < 4; b++)
+      for (int y = 0; y < 3; y++)
+        for (int x = 0; x < 3; x++) {
+          const int dy = a - (2 - y), dx = b - (2 - x);
+          spread[4 * a + b][3 * y + x] = dy >= 0 && dy <= 1 && dx >= 0 && dx <= 1;
+        }
+}
+
+int md_fused_upsample_spread(const tchc_tensor *w, tchc_tensor **out) {
+  int st = OK;
+  float values[16][9];
+  tchc_tensor *plain = NULL;
+
+  fill_spread(values);
+  TRY(tchc_from_host(values, (int64_t[]){1, 16, 9}, 3, TCHC_F32, tchc_where(w), &plain));
+  TRY(tchc_to_type(plain, tchc_type(w), out));
+out:
+  tchc_free(&plain);
+  return st;
+}
+
+int md_fused_upsample_kernel(const tchc_tensor *w, const tchc_tensor *spread, tchc_tensor **out) {
   int st = OK;
   tchc_scope *s = NULL;
-  tchc_tensor *wide = NULL, *turned = NULL, *part[4] = {NULL}, *sum = NULL, *swapped = NULL, *k = NULL;
+  const int64_t O = tchc_size(w, 0), I = tchc_size(w, 1);
+  tchc_tensor *last = NULL, *nine = NULL, *each = NULL, *sixteen = NULL, *square = NULL, *k = NULL;
 
   TRY(tchc_scope_open(&s));
-  TRY(tchc_to_type(w, tchc_type(w) == TCHC_F64 ? TCHC_F64 : TCHC_F32, &wide));
-  TRY(tchc_flip(wide, (int[]){2, 3}, 2, &turned)); /* a transposed convolution goes the other way */
-  for (int i = 0; i < 4; i++) TRY(tchc_pad(turned, i % 2, 1 - i % 2, i / 2, 1 - i / 2, &part[i]));
-  sum = part[0];
-  for (int i = 1; i < 4; i++) TRY(tchc_add(sum, part[i], 1, &sum));
-  TRY(tchc_transpose(sum, 0, 1, &swapped));
-  TRY(tchc_to_type(swapped, tchc_type(w), &k));
-  TRY(tchc_contiguous(k, TCHC_CHANNELS_LAST, &k));
+  TRY(tchc_permute(w, (int64_t[]){1, 2, 3, 0}, 4, &last));
+  TRY(tchc_reshape(last, (int64_t[]){I, 9, O}, 3, &nine));
+  TRY(tchc_expand(spread, (int64_t[]){I, 16, 9}, 3, &each));
+  TRY(tchc_matmul(each, nine, &sixteen)); /* [I,16,O]: memory of [I,O,4,4], channels last */
+  TRY(tchc_reshape(sixteen, (int64_t[]){I, 4, 4, O}, 4, &square));
+  TRY(tchc_permute(square, (int64_t[]){0, 3, 1, 2}, 4, &k));
   tchc_promote(k);
   *out = k;
 out:

@@ -42,8 +42,10 @@ int md_fused_softmax(const kn_cuda *k, double scale, const tchc_tensor *s, tchc_
 int md_fused_frozen_conv(const tchc_tensor *w, int stride, int pad, bool transposed, const tchc_tensor *x,
                          tchc_tensor **out);
 /* w [O,I,3,3] after nearest upsampling by 2 -> [I,O,4,4], the kernel of one transposed convolution of stride 2 and padding
- * 1 that does both: w with a 2x2 box of ones. Differentiable. */
-int md_fused_upsample_kernel(const tchc_tensor *w, tchc_tensor **out);
+ * 1 that does both: w with a 2x2 box of ones. Differentiable. spread: md_fused_upsample_spread of w's type and device. */
+int md_fused_upsample_kernel(const tchc_tensor *w, const tchc_tensor *spread, tchc_tensor **out);
+/* The box as a matrix [1,16,9]. */
+int md_fused_upsample_spread(const tchc_tensor *w, tchc_tensor **out);
 #ifdef __cplusplus
 }
 #endif

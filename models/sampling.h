@@ -13,7 +13,8 @@ typedef struct md_downsample {
 typedef struct md_upsample {
   char name[MD_NAME_MAX];
   md_conv conv;
-  tchc_tensor *kernel; /* md_fused_upsample_kernel of a frozen conv: owned by the block; NULL: made at each use */
+  /* fused, owned by the block: the kernel of a frozen conv; else what it is made with at each use */
+  tchc_tensor *kernel, *spread;
 } md_upsample;
 
 int md_downsample_build(const md_build *b, int channels, bool one_sided, md_downsample *d, const char *name_fmt, ...)

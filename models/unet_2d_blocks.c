@@ -30,8 +30,12 @@ int md_unet_block_fuse(const md_params *p, bool frozen, md_unet_block *k) {
   int st = OK;
 
   for (int i = 0; i < k->n_attentions; i++) TRY(md_transformer_2d_join(p, &k->attentions[i]));
-  if (k->has_upsample && frozen) TRY(md_fused_upsample_kernel(k->upsample.conv.w, &k->upsample.kernel));
-  if (k->upsample.kernel) tchc_keep(k->upsample.kernel);
+  if (!k->has_upsample) goto out;
+  TRY(md_fused_upsample_spread(k->upsample.conv.w, &k->upsample.spread));
+  tchc_keep(k->upsample.spread);
+  if (!frozen) goto out;
+  TRY(md_fused_upsample_kernel(k->upsample.conv.w, k->upsample.spread, &k->upsample.kernel));
+  tchc_keep(k->upsample.kernel);
 out:
   return st;
 }
@@ -40,6 +44,7 @@ void md_unet_block_fini(md_unet_block *k) {
   /* a transformer whose building failed is not counted, but may hold its blocks */
   for (int i = 0; k->attentions && i <= k->n_attentions; i++) md_transformer_2d_fini(&k->attentions[i]);
   tchc_free(&k->upsample.kernel);
+  tchc_free(&k->upsample.spread);
   free(k->attentions);
   free(k->resnets);
   k->attentions = NULL;
