@@ -1,5 +1,5 @@
-/* kernels/add_stats.h: what lies between two convolutions: residual + bias (+ time embedding), and the statistics that
- * the next GroupNorm needs, while the sum is in registers. */
+/* kernels/add_stats.h: what lies between two convolutions: residual + bias, and the statistics that the next GroupNorm
+ * needs, while the sum is in registers. */
 #ifndef KERNELS_ADD_STATS_H
 #define KERNELS_ADD_STATS_H
 #include <stdint.h>
@@ -17,15 +17,14 @@ int64_t kn_chunks(int64_t HW);
 /* Partial statistics of x [N,HW,C]: part [N,S,2,C] f32; [.,s,0,c] is the sum of channel c over chunk s, [.,s,1,c] the
  * sum of squares about the chunk's own mean, so that a large mean costs no digits. */
 int kn_channel_stats_ref(int64_t N, int64_t HW, int64_t C, const double *x, double *part);
-/* out = h + x + bias[c] + shift[n,c]; x [N,HW,C], bias [C], shift [N,C] may be NULL. */
-int kn_add_ref(int64_t N, int64_t HW, int64_t C, const double *h, const double *x, const double *bias,
-               const double *shift, double *out);
+/* out = h + x + bias[c]; x [N,HW,C] and bias [C] may be NULL. */
+int kn_add_ref(int64_t N, int64_t HW, int64_t C, const double *h, const double *x, const double *bias, double *out);
 
 typedef struct kn_add_stats_args {
   kn_type type;             /* of h, x, out */
   int64_t N, HW, C;
   const void *h, *x;        /* [N,HW,C]; x may be NULL */
-  const float *bias, *shift; /* [C], [N,C]; may be NULL */
+  const float *bias;        /* [C]; may be NULL */
   void *out;                /* [N,HW,C], may be h or x; NULL: only the statistics of the sum */
   float *part;              /* [N,S,2,C] of out as rounded to type; NULL: only the sum */
 } kn_add_stats_args;

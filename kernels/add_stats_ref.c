@@ -2,15 +2,11 @@
 
 #include <stddef.h>
 
-int kn_add_ref(int64_t N, int64_t HW, int64_t C, const double *h, const double *x, const double *bias,
-               const double *shift, double *out) {
+int kn_add_ref(int64_t N, int64_t HW, int64_t C, const double *h, const double *x, const double *bias, double *out) {
   int st = OK;
 
   NEED(N >= 0 && HW >= 0 && C >= 0, E_SHAPE, "add: [%lld,%lld,%lld]", (long long)N, (long long)HW, (long long)C);
-  for (int64_t i = 0; i < N * HW * C; i++) {
-    const int64_t c = i % C, n = i / (HW * C);
-    out[i] = h[i] + (x ? x[i] : 0) + (bias ? bias[c] : 0) + (shift ? shift[n * C + c] : 0);
-  }
+  for (int64_t i = 0; i < N * HW * C; i++) out[i] = h[i] + (x ? x[i] : 0) + (bias ? bias[i % C] : 0);
 out:
   return st;
 }

@@ -50,6 +50,12 @@ __device__ int64_t rows_in(int64_t chunk, int64_t rows, int64_t HW) {
   return left < rows ? left : rows;
 }
 
+/* bias and shift of image n, channel c. */
+__device__ double offset_of(const kn_group_norm_coef_args &a, int64_t n, int64_t c) {
+  const double bias = a.offset && a.bias ? a.bias[c] : 0, shift = a.offset && a.shift ? a.shift[n * a.C + c] : 0;
+  return static_cast<float>(bias + shift);
+}
+
 __global__ void __launch_bounds__(FEW) coefficients(kn_group_norm_coef_args a, int64_t rows, int64_t chunks) {
   __shared__ double room[FEW], sums[FEW / WARP];
   const int64_t n = blockIdx.y, size = a.C / a.groups, c0 = blockIdx.x * size;
@@ -62,22 +68,25 @@ __global__ void __launch_bounds__(FEW) coefficients(kn_group_norm_coef_args a, i
       const Source q = source_of(a, n, c0 + j, chunks);
       return static_cast<double>(q.part[s * q.step]);
     });
-    if (a.sum && t.slot == 0 && j0 + t.lane < size) a.sum[n * a.C + c0 + j0 + t.lane] = static_cast<float>(channel);
-    sum += channel;
+    if (t.slot != 0 || j0 + t.lane >= size) continue;
+    const int64_t c = c0 + j0 + t.lane;
+    if (a.sum) a.sum[n * a.C + c] = static_cast<float>(channel);
+    if (a.offset) a.offset[n * a.C + c] = static_cast<float>(offset_of(a, n, c));
+    sum += channel + static_cast<double>(a.HW) * offset_of(a, n, c);
   }
   const double mean = block_sum(sum, sums) / count;
   for (int64_t j0 = 0; j0 < size; j0 += t.lanes)
     squares += over_chunks(t, j0 + t.lane, chunks, room, [&](int64_t s, int64_t j) {
       const Source q = source_of(a, n, c0 + j, chunks);
       const double rows_here = static_cast<double>(rows_in(s, rows, a.HW));
-      const double d = q.part[s * q.step] * (s < chunks - 1 ? inverse : 1 / rows_here) - mean;
+      const double d = q.part[s * q.step] * (s < chunks - 1 ? inverse : 1 / rows_here) + offset_of(a, n, c0 + j) - mean;
       return q.part[s * q.step + q.step / 2] + rows_here * d * d;
     });
   const double rstd = 1 / sqrt(block_sum(squares, sums) / count + a.eps);
   for (int64_t c = c0 + threadIdx.x; c < c0 + size; c += FEW) {
     const double scale = rstd * a.gamma[c];
     a.coef[2 * n * a.C + c] = static_cast<float>(scale);
-    a.coef[(2 * n + 1) * a.C + c] = static_cast<float>(a.beta[c] - mean * scale);
+    a.coef[(2 * n + 1) * a.C + c] = static_cast<float>(a.beta[c] - (mean - offset_of(a, n, c)) * scale);
   }
   if (threadIdx.x == 0) {
     a.stats[2 * (n * a.groups + blockIdx.x)] = static_cast<float>(mean);
@@ -109,8 +118,9 @@ __global__ void __launch_bounds__(FEW) backward_coefficients(kn_group_norm_back_
     red[a.C + c] = static_cast<float>(dz);
   }
   const double c1 = block_sum(sum, sums) / count, c2 = block_sum(sum_xhat, sums) / count;
-  const double D = -rstd * rstd * c2, B = -rstd * c1 - D * mean;
+  const double D = -rstd * rstd * c2;
   for (int64_t c = c0 + threadIdx.x; c < c0 + size; c += FEW) {
+    const double B = -rstd * c1 - D * (mean - (a.offset ? a.offset[n * a.C + c] : 0.0f));
     a.back[2 * n * a.C + c] = static_cast<float>(B);
     a.back[(2 * n + 1) * a.C + c] = static_cast<float>(D);
     if (red && a.sum) /* red[a.C + c] was written before block_sum's barriers */
@@ -189,7 +199,7 @@ template <typename T, int V, bool SILU> __global__ void __launch_bounds__(BLOCK)
   const auto stats = [&](int i) { return g.stats + 2 * (n * g.groups + static_cast<unsigned>(g.c0 + c + i) / size); };
   const int step = blockDim.y;
   const bool mine = c < g.C;
-  float acc[2 * V]; /* sums of dz and of dz (x - mean) */
+  float acc[2 * V]; /* sums of dz and of dz (x + offset - mean) */
 
   fill(acc, 0);
   if (mine) {
@@ -198,7 +208,7 @@ template <typename T, int V, bool SILU> __global__ void __launch_bounds__(BLOCK)
     const Affine<V> f = affine_of<V>(g.coef, g, c);
     float mean[V];
 #pragma unroll
-    for (int i = 0; i < V; i++) mean[i] = stats(i)[0];
+    for (int i = 0; i < V; i++) mean[i] = stats(i)[0] - (g.offset ? g.offset[n * g.norm_C + g.c0 + c + i] : 0.0f);
     for_rows<2>(rows_of_chunk(g.HW, rows), [&](auto batch, int r) {
       constexpr int U = decltype(batch)::value;
       Pack<T, V> xs[U], ds[U];

@@ -16,10 +16,12 @@
 extern "C" {
 #endif
 /* ---- statistics -> coefficients ----
- * part [N,S,2,C] -> coef [N,2,C]: a = rstd gamma, b = beta - mean a; stats [N,groups,2]: mean, rstd = 1/sqrt(var + eps);
- * sum [N,C], may be NULL: of x over HW. gamma, beta [C]. */
+ * What is normalised is x + offset[n,c], a sum that exists nowhere; offset [N,C] may be NULL, none. part [N,S,2,C] of x ->
+ * coef [N,2,C]: y = a x + b, a = rstd gamma, b = beta - (mean - offset) a; stats [N,groups,2]: mean and
+ * rstd = 1/sqrt(var + eps) of the sum; sum [N,C], may be NULL: of x over HW. gamma, beta [C]. */
 int kn_group_norm_coef_ref(int64_t N, int64_t HW, int64_t C, int groups, double eps, const double *part,
-                           const double *gamma, const double *beta, double *coef, double *stats, double *sum);
+                           const double *gamma, const double *beta, const double *offset, double *coef, double *stats,
+                           double *sum);
 typedef struct kn_group_norm_coef_args {
   int64_t N, HW, C;        /* C: of all sources */
   int groups;
@@ -27,6 +29,8 @@ typedef struct kn_group_norm_coef_args {
   const float *part[2];    /* [N,S,2,C1], [N,S,2,C - C1]; the second is not read when C1 = C */
   int64_t C1;
   const float *gamma, *beta;
+  const float *bias, *shift; /* [C], [N,C]: their sum is the offset; may be NULL */
+  float *offset;           /* [N,C], out; NULL: none */
   float *coef, *stats, *sum;
 } kn_group_norm_coef_args;
 int kn_group_norm_coef_cuda(void *stream, const kn_group_norm_coef_args *a);
@@ -42,6 +46,7 @@ typedef struct kn_group_norm_args {
   bool silu;
   const void *x;             /* [N,HW,C] */
   const float *coef, *stats; /* [N,2,norm_C], [N,groups,2] */
+  const float *offset;       /* backward reduce: [N,norm_C], may be NULL */
   void *y;                   /* apply: [N,HW,ld], columns c0.. are written */
   const void *dy;            /* backward: [N,HW,ld], columns c0.. are read */
   int64_t ld;                /* >= norm_C */
@@ -55,18 +60,18 @@ int kn_group_norm_apply_cuda(void *stream, const kn_group_norm_args *a);
 
 /* ---- backward, first pass: part [N,S,2,C]: sums over each chunk of dz and of dz xhat, dz = dy f'(a x + b) ---- */
 int kn_group_norm_reduce_ref(int64_t N, int64_t HW, int64_t C, int groups, bool silu, const double *x, const double *dy,
-                             const double *coef, const double *stats, double *part);
+                             const double *coef, const double *stats, const double *offset, double *part);
 /* Moves x and dy once. */
 int kn_group_norm_reduce_cuda(void *stream, const kn_group_norm_args *a);
 
 /* ---- backward, in between: part -> back [N,2,C]: B, D of dx = a dz + B + D x; and per image, red [N,3,C], may be
  * NULL: sums over HW of dz xhat, of dz, of dx (which needs `sum`; the third is left alone where that is NULL). */
 int kn_group_norm_back_ref(int64_t N, int64_t HW, int64_t C, int groups, const double *part, const double *gamma,
-                           const double *stats, const double *sum, double *back, double *red);
+                           const double *stats, const double *offset, const double *sum, double *back, double *red);
 typedef struct kn_group_norm_back_args {
   int64_t N, HW, C;
   int groups;
-  const float *part, *gamma, *stats, *sum;
+  const float *part, *gamma, *stats, *offset, *sum; /* offset, sum: may be NULL */
   float *back, *red;
 } kn_group_norm_back_args;
 int kn_group_norm_back_cuda(void *stream, const kn_group_norm_back_args *a);

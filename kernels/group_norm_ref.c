@@ -18,18 +18,22 @@ static double rows_in(int64_t chunk, int64_t HW) {
   return (double)(left < rows ? left : rows);
 }
 
+static double offset_at(const double *offset, int64_t i) { return offset ? offset[i] : 0; }
+
 /* Mean and 1/sqrt(var + eps) of channels c0 .. c0+size of image n, from their chunks. */
 static void group_stats(int64_t n, int64_t HW, int64_t C, int64_t c0, int64_t size, double eps, const double *part,
-                        double *stats) {
+                        const double *offset, double *stats) {
   const int64_t chunks = kn_chunks(HW);
   const double count = (double)(HW * size);
   double sum = 0, squares = 0;
 
   for (int64_t s = 0; s < chunks; s++)
-    for (int64_t c = c0; c < c0 + size; c++) sum += part[(n * chunks + s) * 2 * C + c];
+    for (int64_t c = c0; c < c0 + size; c++)
+      sum += part[(n * chunks + s) * 2 * C + c] + rows_in(s, HW) * offset_at(offset, n * C + c);
   for (int64_t s = 0; s < chunks; s++) {
     for (int64_t c = c0; c < c0 + size; c++) {
-      const double *p = part + (n * chunks + s) * 2 * C + c, d = p[0] / rows_in(s, HW) - sum / count;
+      const double *p = part + (n * chunks + s) * 2 * C + c;
+      const double d = p[0] / rows_in(s, HW) + offset_at(offset, n * C + c) - sum / count;
       squares += p[C] + rows_in(s, HW) * d * d;
     }
   }
@@ -45,18 +49,19 @@ static double over_chunks(int64_t n, int64_t chunks, int64_t C, int64_t c, int w
 }
 
 int kn_group_norm_coef_ref(int64_t N, int64_t HW, int64_t C, int groups, double eps, const double *part,
-                           const double *gamma, const double *beta, double *coef, double *stats, double *sum) {
+                           const double *gamma, const double *beta, const double *offset, double *coef, double *stats,
+                           double *sum) {
   int st = OK;
 
   TRY(check(N, HW, C, groups));
   const int64_t size = C / groups;
   for (int64_t n = 0; n < N; n++) {
     for (int64_t g = 0; g < groups; g++)
-      group_stats(n, HW, C, g * size, size, eps, part, stats + 2 * (n * groups + g));
+      group_stats(n, HW, C, g * size, size, eps, part, offset, stats + 2 * (n * groups + g));
     for (int64_t c = 0; c < C; c++) {
       const double *s = stats + 2 * (n * groups + c / size);
       coef[2 * n * C + c] = s[1] * gamma[c];
-      coef[(2 * n + 1) * C + c] = beta[c] - s[0] * s[1] * gamma[c];
+      coef[(2 * n + 1) * C + c] = beta[c] - (s[0] - offset_at(offset, n * C + c)) * s[1] * gamma[c];
       if (sum) sum[n * C + c] = over_chunks(n, kn_chunks(HW), C, c, 0, part);
     }
   }
@@ -91,7 +96,7 @@ static double dz_at(int64_t i, int64_t HW, int64_t C, bool silu, const double *x
 }
 
 int kn_group_norm_reduce_ref(int64_t N, int64_t HW, int64_t C, int groups, bool silu, const double *x, const double *dy,
-                             const double *coef, const double *stats, double *part) {
+                             const double *coef, const double *stats, const double *offset, double *part) {
   int st = OK;
   const int64_t rows = kn_chunk_rows(HW), chunks = kn_chunks(HW);
 
@@ -102,14 +107,14 @@ int kn_group_norm_reduce_ref(int64_t N, int64_t HW, int64_t C, int groups, bool 
     const double *s = stats + 2 * (n * groups + c / (C / groups)), dz = dz_at(i, HW, C, silu, x, dy, coef);
     double *out = part + (n * chunks + chunk) * 2 * C + c;
     out[0] += dz;
-    out[C] += dz * (x[i] - s[0]) * s[1];
+    out[C] += dz * (x[i] + offset_at(offset, n * C + c) - s[0]) * s[1];
   }
 out:
   return st;
 }
 
 int kn_group_norm_back_ref(int64_t N, int64_t HW, int64_t C, int groups, const double *part, const double *gamma,
-                           const double *stats, const double *sum, double *back, double *red) {
+                           const double *stats, const double *offset, const double *sum, double *back, double *red) {
   int st = OK;
   const int64_t chunks = kn_chunks(HW);
 
@@ -124,7 +129,7 @@ int kn_group_norm_back_ref(int64_t N, int64_t HW, int64_t C, int groups, const d
         c1 += gamma[k] * over_chunks(n, chunks, C, k, 0, part) / (double)(HW * size);
         c2 += gamma[k] * over_chunks(n, chunks, C, k, 1, part) / (double)(HW * size);
       }
-      const double D = -rstd * rstd * c2, B = -rstd * c1 - D * mean;
+      const double D = -rstd * rstd * c2, B = -rstd * c1 - D * (mean - offset_at(offset, n * C + c));
       back[2 * n * C + c] = B;
       back[(2 * n + 1) * C + c] = D;
       if (!red) continue;

@@ -150,7 +150,7 @@ static int add_stats(void *stream, const kn_add_stats_args *a) {
   int st = OK;
   const int64_t n = a->N * a->HW * a->C, parts = a->N * kn_chunks(a->HW) * 2 * a->C;
   copies c = {.n = 0};
-  double *h = NULL, *x = NULL, *bias = NULL, *shift = NULL, *sum = NULL, *part = NULL;
+  double *h = NULL, *x = NULL, *bias = NULL, *sum = NULL, *part = NULL;
 
   (void)stream;
   NEED(is_type(a->type) && a->N >= 0 && a->HW >= 0 && a->C >= 0, E_SHAPE, "add_stats: [%lld,%lld,%lld], type %d",
@@ -158,9 +158,8 @@ static int add_stats(void *stream, const kn_add_stats_args *a) {
   TRY(widen(&c, a->type, a->h, n, &h));
   TRY(widen(&c, a->type, a->x, n, &x));
   TRY(widen(&c, KN_F32, a->bias, a->C, &bias));
-  TRY(widen(&c, KN_F32, a->shift, a->N * a->C, &shift));
   TRY(make(&c, n, &sum));
-  TRY(kn_add_ref(a->N, a->HW, a->C, h, x, bias, shift, sum));
+  TRY(kn_add_ref(a->N, a->HW, a->C, h, x, bias, sum));
   if (a->out) {
     narrow(a->type, sum, n, a->out);
     for (int64_t i = 0; i < n; i++) sum[i] = get(a->type, a->out, i);
@@ -178,7 +177,7 @@ static int group_norm_coef(void *stream, const kn_group_norm_coef_args *a) {
   int st = OK;
   const int64_t rows = a->N * kn_chunks(a->HW) * 2, C2 = a->C - a->C1;
   copies c = {.n = 0};
-  double *part = NULL, *gamma = NULL, *beta = NULL, *coef = NULL, *stats = NULL, *sum = NULL;
+  double *part = NULL, *gamma = NULL, *beta = NULL, *offset = NULL, *coef = NULL, *stats = NULL, *sum = NULL;
 
   (void)stream;
   NEED(a->groups > 0 && a->C % a->groups == 0, E_SHAPE, "group_norm coef: %lld channels in %d groups", (long long)a->C, a->groups);
@@ -188,13 +187,17 @@ static int group_norm_coef(void *stream, const kn_group_norm_coef_args *a) {
       part[r * a->C + i] = (double)(i < a->C1 ? a->part[0][r * a->C1 + i] : a->part[1][r * C2 + i - a->C1]);
   TRY(widen(&c, KN_F32, a->gamma, a->C, &gamma));
   TRY(widen(&c, KN_F32, a->beta, a->C, &beta));
+  if (a->offset) TRY(make(&c, a->N * a->C, &offset));
+  for (int64_t i = 0; offset && i < a->N * a->C; i++)
+    offset[i] = (a->bias ? (double)a->bias[i % a->C] : 0) + (a->shift ? (double)a->shift[i] : 0);
   TRY(make(&c, a->N * 2 * a->C, &coef));
   TRY(make(&c, a->N * a->groups * 2, &stats));
   TRY(make(&c, a->N * a->C, &sum));
-  TRY(kn_group_norm_coef_ref(a->N, a->HW, a->C, a->groups, a->eps, part, gamma, beta, coef, stats, sum));
+  TRY(kn_group_norm_coef_ref(a->N, a->HW, a->C, a->groups, a->eps, part, gamma, beta, offset, coef, stats, sum));
   narrow(KN_F32, coef, a->N * 2 * a->C, a->coef);
   narrow(KN_F32, stats, a->N * a->groups * 2, a->stats);
   narrow(KN_F32, sum, a->N * a->C, a->sum);
+  narrow(KN_F32, offset, a->N * a->C, a->offset);
 out:
   copies_free(&c);
   return st;
@@ -254,14 +257,15 @@ static int group_norm_reduce(void *stream, const kn_group_norm_args *a) {
   const int64_t rows = a->N * kn_chunks(a->HW) * 2;
   copies c = {.n = 0};
   source s = {NULL};
-  double *stats = NULL, *part = NULL;
+  double *stats = NULL, *offset = NULL, *part = NULL;
 
   (void)stream;
   TRY(open_source(&c, a, &s));
   if (a->C == 0) goto out;
   TRY(channel_stats(&c, a, &stats));
+  TRY(widen_rows(&c, KN_F32, a->offset, a->N, a->C, a->norm_C, a->c0, &offset));
   TRY(make(&c, rows * a->C, &part));
-  TRY(kn_group_norm_reduce_ref(a->N, a->HW, a->C, (int)a->C, a->silu, s.x, s.dy, s.coef, stats, part));
+  TRY(kn_group_norm_reduce_ref(a->N, a->HW, a->C, (int)a->C, a->silu, s.x, s.dy, s.coef, stats, offset, part));
   narrow_rows(KN_F32, part, rows, a->C, a->norm_C, a->c0, a->part);
 out:
   copies_free(&c);
@@ -271,16 +275,17 @@ out:
 static int group_norm_back(void *stream, const kn_group_norm_back_args *a) {
   int st = OK;
   copies c = {.n = 0};
-  double *part = NULL, *gamma = NULL, *stats = NULL, *sum = NULL, *back = NULL, *red = NULL;
+  double *part = NULL, *gamma = NULL, *stats = NULL, *offset = NULL, *sum = NULL, *back = NULL, *red = NULL;
 
   (void)stream;
   TRY(widen(&c, KN_F32, a->part, a->N * kn_chunks(a->HW) * 2 * a->C, &part));
   TRY(widen(&c, KN_F32, a->gamma, a->C, &gamma));
   TRY(widen(&c, KN_F32, a->stats, a->N * a->groups * 2, &stats));
+  TRY(widen(&c, KN_F32, a->offset, a->N * a->C, &offset));
   TRY(widen(&c, KN_F32, a->sum, a->N * a->C, &sum));
   TRY(make(&c, a->N * 2 * a->C, &back));
   TRY(widen(&c, KN_F32, a->red, a->N * 3 * a->C, &red));
-  TRY(kn_group_norm_back_ref(a->N, a->HW, a->C, a->groups, part, gamma, stats, sum, back, red));
+  TRY(kn_group_norm_back_ref(a->N, a->HW, a->C, a->groups, part, gamma, stats, offset, sum, back, red));
   narrow(KN_F32, back, a->N * 2 * a->C, a->back);
   narrow(KN_F32, red, a->N * 3 * a->C, a->red);
 out:

@@ -23,7 +23,7 @@ void md_image_promote(md_image *i);
 /* y = f(norm(cat(x, skip))), f: SiLU or nothing; skip->t may be NULL. pass[0], pass[1]: x and skip for their other uses. */
 int md_fused_norm(const kn_cuda *k, const md_group_norm *n, bool silu, const md_image *x, const md_image *skip,
                   tchc_tensor **y, tchc_tensor *pass[2]);
-/* y = silu(norm(h + bias + shift)); shift [B,C] f32 may be NULL. h is overwritten. */
+/* y = silu(norm(h + bias + shift)); shift [B,C] f32 may be NULL. */
 int md_fused_shifted_norm(const kn_cuda *k, const md_group_norm *n, const tchc_tensor *h, const md_vector *bias,
                           const tchc_tensor *shift, tchc_tensor **y);
 /* out = h + x + bias + bias2, of images or rows; x, bias, bias2 may be NULL. h is overwritten. Statistics for images. */

@@ -1,11 +1,12 @@
-/* GroupNorm as a node: statistics, coefficients, apply; backward recomputes SiLU and adds what comes along the residual. */
+/* GroupNorm as a node: statistics, coefficients, apply; backward recomputes SiLU and adds what comes along the residual. A
+ * bias and a shift before it go into the coefficients. */
 #include <stdlib.h>
 
 #include "models/fused_call.h"
 
 enum { X, SKIP, PART_X, PART_SKIP, SHIFT, INPUTS };
 enum { Y, PASS_X, PASS_SKIP };
-enum { SAVED_X, SAVED_SKIP, COEF, STATS, SUM, SAVED };
+enum { SAVED_X, SAVED_SKIP, COEF, STATS, OFFSET, SUM, SAVED };
 
 typedef struct norm_call {
   const kn_cuda *k;
@@ -15,42 +16,42 @@ typedef struct norm_call {
   int64_t N, HW, h, w, C1, C; /* C1: channels of x, C: of x and skip */
 } norm_call;
 
-static kn_group_norm_args source_args(const norm_call *c, const tchc_tensor *x, const tchc_tensor *coef,
-                                      const tchc_tensor *stats, bool skip) {
+static kn_group_norm_args source_args(const norm_call *c, const tchc_tensor *x, tchc_tensor *const *saved, bool skip) {
   return (kn_group_norm_args){.type = md_kn_type(x), .N = c->N, .HW = c->HW, .C = skip ? c->C - c->C1 : c->C1,
                               .c0 = skip ? c->C1 : 0, .norm_C = c->C, .groups = c->n->groups, .silu = c->silu,
-                              .x = tchc_data(x), .coef = tchc_data(coef), .stats = tchc_data(stats), .ld = c->C};
+                              .x = tchc_data(x), .coef = tchc_data(saved[COEF]), .stats = tchc_data(saved[STATS]),
+                              .offset = saved[OFFSET] ? tchc_data(saved[OFFSET]) : NULL, .ld = c->C};
 }
 
 static int f32_tensor(const tchc_tensor *like, int ndim, const int64_t *sizes, tchc_tensor **out) {
   return tchc_empty(sizes, ndim, TCHC_F32, tchc_where(like), TCHC_CONTIGUOUS, out);
 }
 
-/* Statistics of x, which with bias and shift becomes the sum of the three. */
-static int gather(const norm_call *c, void *stream, tchc_tensor *x, const tchc_tensor *shift, tchc_tensor **part) {
+static int gather(const norm_call *c, void *stream, const tchc_tensor *x, tchc_tensor **part) {
   int st = OK;
   const int64_t C = tchc_size(x, 1);
 
   TRY(f32_tensor(x, 4, (int64_t[]){c->N, kn_chunks(c->HW), 2, C}, part));
   const kn_add_stats_args a = {.type = md_kn_type(x), .N = c->N, .HW = c->HW, .C = C, .h = tchc_data(x),
-                               .bias = c->bias.value, .shift = shift ? tchc_data(shift) : NULL,
-                               .out = c->shifted ? tchc_data(x) : NULL, .part = tchc_data(*part)};
+                               .part = tchc_data(*part)};
   TRY(c->k->add_stats(stream, &a));
 out:
   return st;
 }
 
-static int coefficients(const norm_call *c, void *stream, const tchc_tensor *x, tchc_tensor *const part[2],
-                        tchc_tensor **saved) {
+static int coefficients(const norm_call *c, void *stream, const tchc_tensor *x, const tchc_tensor *shift,
+                        tchc_tensor *const part[2], tchc_tensor **saved) {
   int st = OK;
 
   TRY(f32_tensor(x, 3, (int64_t[]){c->N, 2, c->C}, &saved[COEF]));
   TRY(f32_tensor(x, 3, (int64_t[]){c->N, c->n->groups, 2}, &saved[STATS]));
+  if (c->shifted) TRY(f32_tensor(x, 2, (int64_t[]){c->N, c->C}, &saved[OFFSET]));
   if (c->shifted) TRY(f32_tensor(x, 2, (int64_t[]){c->N, c->C}, &saved[SUM]));
   const kn_group_norm_coef_args a = {
       .N = c->N, .HW = c->HW, .C = c->C, .groups = c->n->groups, .eps = c->n->eps, .C1 = c->C1,
       .part = {tchc_data(part[0]), part[1] ? tchc_data(part[1]) : NULL}, .gamma = c->n->scale.value,
-      .beta = c->n->shift.value, .coef = tchc_data(saved[COEF]), .stats = tchc_data(saved[STATS]),
+      .beta = c->n->shift.value, .bias = c->bias.value, .shift = shift ? tchc_data(shift) : NULL,
+      .offset = saved[OFFSET] ? tchc_data(saved[OFFSET]) : NULL, .coef = tchc_data(saved[COEF]), .stats = tchc_data(saved[STATS]),
       .sum = saved[SUM] ? tchc_data(saved[SUM]) : NULL};
   TRY(c->k->group_norm_coef(stream, &a));
 out:
@@ -59,7 +60,7 @@ out:
 
 static int apply(const norm_call *c, void *stream, const tchc_tensor *x, bool skip, tchc_tensor *const *saved,
                  tchc_tensor *y) {
-  kn_group_norm_args a = source_args(c, x, saved[COEF], saved[STATS], skip);
+  kn_group_norm_args a = source_args(c, x, saved, skip);
 
   a.y = tchc_data(y);
   return c->k->group_norm_apply(stream, &a);
@@ -74,9 +75,9 @@ static int forward(void *ctx, tchc_call *call, tchc_tensor *const *in, int nin, 
 
   (void)nin;
   TRY(md_stream_of(in[X], &stream));
-  if (!part[0]) TRY(gather(c, stream, in[X], in[SHIFT], &part[0]));
-  if (in[SKIP] && !part[1]) TRY(gather(c, stream, in[SKIP], NULL, &part[1]));
-  TRY(coefficients(c, stream, in[X], part, saved));
+  if (!part[0]) TRY(gather(c, stream, in[X], &part[0]));
+  if (in[SKIP] && !part[1]) TRY(gather(c, stream, in[SKIP], &part[1]));
+  TRY(coefficients(c, stream, in[X], in[SHIFT], part, saved));
   TRY(tchc_empty(shape, 4, tchc_type(in[X]), tchc_where(in[X]), TCHC_CHANNELS_LAST, &out[Y]));
   TRY(apply(c, stream, in[X], false, saved, out[Y]));
   if (in[SKIP]) TRY(apply(c, stream, in[SKIP], true, saved, out[Y]));
@@ -96,7 +97,7 @@ static int reduce(const norm_call *c, void *stream, tchc_tensor *const *saved, c
   TRY(f32_tensor(dy, 4, (int64_t[]){c->N, kn_chunks(c->HW), 2, c->C}, &part));
   for (int i = 0; i < 2; i++) {
     if (!saved[i]) continue;
-    kn_group_norm_args a = source_args(c, saved[i], saved[COEF], saved[STATS], i == SAVED_SKIP);
+    kn_group_norm_args a = source_args(c, saved[i], saved, i == SAVED_SKIP);
     a.dy = tchc_data(dy);
     a.part = tchc_data(part);
     TRY(c->k->group_norm_reduce(stream, &a));
@@ -105,6 +106,7 @@ static int reduce(const norm_call *c, void *stream, tchc_tensor *const *saved, c
   if (c->shifted || c->n->scale.grad) TRY(f32_tensor(dy, 3, (int64_t[]){c->N, 3, c->C}, red));
   const kn_group_norm_back_args b = {.N = c->N, .HW = c->HW, .C = c->C, .groups = c->n->groups, .part = tchc_data(part),
                                      .gamma = c->n->scale.value, .stats = tchc_data(saved[STATS]),
+                                     .offset = saved[OFFSET] ? tchc_data(saved[OFFSET]) : NULL,
                                      .sum = saved[SUM] ? tchc_data(saved[SUM]) : NULL, .back = tchc_data(*back),
                                      .red = *red ? tchc_data(*red) : NULL};
   TRY(c->k->group_norm_back(stream, &b));
@@ -119,7 +121,7 @@ static int input_grad(const norm_call *c, void *stream, tchc_tensor *const *save
                       const tchc_tensor *back, const tchc_tensor *pass, tchc_tensor **dx) {
   int st = OK;
   tchc_tensor *residual = NULL;
-  kn_group_norm_args a = source_args(c, saved[which], saved[COEF], saved[STATS], which == SAVED_SKIP);
+  kn_group_norm_args a = source_args(c, saved[which], saved, which == SAVED_SKIP);
   const int64_t shape[] = {c->N, a.C, c->h, c->w};
 
   if (pass) TRY(tchc_contiguous(pass, TCHC_CHANNELS_LAST, &residual));

@@ -26,22 +26,22 @@ enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 static void one_add_stats(shape s, kn_type type, size_t shift, bool all, bool in_place) {
   const int64_t n = s.N * s.HW * s.C, parts = s.N * kn_chunks(s.HW) * 2 * s.C;
-  double *h = numbers(1, n, 4, 5), *x = numbers(2, n, -1, 1), *bias = numbers(3, s.C, -1, 1), *add = numbers(4, s.N * s.C, -1, 1);
+  double *h = numbers(1, n, 4, 5), *x = numbers(2, n, -1, 1), *bias = numbers(3, s.C, -1, 1);
   double *want = room(n), *part = room(parts);
   buffer dh = make(type, h, n, shift), dx = make(type, x, n, shift), dbias = make(KN_F32, bias, s.C, 0);
-  buffer dadd = make(KN_F32, add, s.N * s.C, 0), out = make(type, NULL, n, shift), dpart = make(KN_F32, NULL, parts, 0);
+  buffer out = make(type, NULL, n, shift), dpart = make(KN_F32, NULL, parts, 0);
   const kn_add_stats_args a = {type, s.N, s.HW, s.C, dh.data, all ? dx.data : NULL, all ? floats(&dbias) : NULL,
-                               all ? floats(&dadd) : NULL, in_place ? dh.data : out.data, out_floats(&dpart)};
+                               in_place ? dh.data : out.data, out_floats(&dpart)};
 
-  check_ok(kn_add_ref(s.N, s.HW, s.C, h, all ? x : NULL, all ? bias : NULL, all ? add : NULL, want));
+  check_ok(kn_add_ref(s.N, s.HW, s.C, h, all ? x : NULL, all ? bias : NULL, want));
   check_ok(k->add_stats(NULL, &a));
   const buffer *result = in_place ? &dh : &out;
   expect_buffer("add_stats: sum", result, want);
   double *rounded = buffer_read("add_stats: sum", result);
   check_ok(kn_channel_stats_ref(s.N, s.HW, s.C, rounded, part));
   expect_buffer("add_stats: statistics", &dpart, part);
-  free(h), free(x), free(bias), free(add), free(want), free(part), free(rounded);
-  buffer_free(&dh), buffer_free(&dx), buffer_free(&dbias), buffer_free(&dadd), buffer_free(&out), buffer_free(&dpart);
+  free(h), free(x), free(bias), free(want), free(part), free(rounded);
+  buffer_free(&dh), buffer_free(&dx), buffer_free(&dbias), buffer_free(&out), buffer_free(&dpart);
 }
 
 static void add_stats(void **state) {
@@ -77,21 +77,23 @@ static void a_large_mean_costs_no_digits(void **state) {
 typedef struct norm {
   shape s;
   kn_type type;
-  double *x, *dy, *r[2], *gamma, *beta;                              /* inputs as the device has them */
+  double *x, *dy, *r[2], *gamma, *beta, *bias, *shift;               /* inputs as the device has them */
+  double *offset;                                                    /* the sum of the last two; NULL: they are not used */
   double *part, *coef, *stats, *sum, *y, *dpart, *back, *red, *dx;   /* references */
-  buffer bx, bdy, br[2], bgamma, bbeta, bpart, bcoef, bstats, bsum, by, bdpart, bback, bred, bdx;
+  buffer bx, bdy, br[2], bgamma, bbeta, bbias, bshift, boffset, bpart, bcoef, bstats, bsum, by, bdpart, bback, bred, bdx;
 } norm;
 
 static norm norm_make(shape s, kn_type type, size_t shift) {
   const int64_t n = s.N * s.HW * s.C, parts = s.N * kn_chunks(s.HW) * 2 * s.C;
   norm t = {.s = s, .type = type, .x = numbers(1, n, 0, 3), .dy = numbers(2, n, -1, 1), .gamma = numbers(3, s.C, 0.5, 2),
-            .beta = numbers(4, s.C, -1, 1), .r = {numbers(5, n, -1, 1), numbers(6, n, -1, 1)}, .part = room(parts),
+            .beta = numbers(4, s.C, -1, 1), .bias = numbers(7, s.C, -1, 1), .shift = numbers(8, s.N * s.C, -1, 1), .r = {numbers(5, n, -1, 1), numbers(6, n, -1, 1)}, .part = room(parts),
             .coef = room(2 * s.N * s.C), .stats = room(2 * s.N * s.groups), .sum = room(s.N * s.C), .y = room(n),
             .dpart = room(parts), .back = room(2 * s.N * s.C), .red = room(3 * s.N * s.C), .dx = room(n)};
 
   t.bx = make(type, t.x, n, shift), t.bdy = make(type, t.dy, n, shift);
   for (int i = 0; i < 2; i++) t.br[i] = make(type, t.r[i], n, shift);
   t.bgamma = make(KN_F32, t.gamma, s.C, 0), t.bbeta = make(KN_F32, t.beta, s.C, 0);
+  t.bbias = make(KN_F32, t.bias, s.C, 0), t.bshift = make(KN_F32, t.shift, s.N * s.C, 0), t.boffset = make(KN_F32, NULL, s.N * s.C, 0);
   t.bpart = make(KN_F32, NULL, parts, 0), t.bdpart = make(KN_F32, NULL, parts, 0);
   t.bcoef = make(KN_F32, NULL, 2 * s.N * s.C, 0), t.bback = make(KN_F32, NULL, 2 * s.N * s.C, 0);
   t.bstats = make(KN_F32, NULL, 2 * s.N * s.groups, 0), t.bsum = make(KN_F32, NULL, s.N * s.C, 0);
@@ -101,8 +103,8 @@ static norm norm_make(shape s, kn_type type, size_t shift) {
 }
 
 static void norm_free(norm *t) {
-  double *host[] = {t->x, t->dy, t->r[0], t->r[1], t->gamma, t->beta, t->part, t->coef, t->stats, t->sum, t->y, t->dpart, t->back, t->red, t->dx};
-  buffer *device[] = {&t->bx, &t->bdy, &t->br[0], &t->br[1], &t->bgamma, &t->bbeta, &t->bpart, &t->bcoef, &t->bstats, &t->bsum, &t->by, &t->bdpart, &t->bback, &t->bred, &t->bdx};
+  double *host[] = {t->x, t->dy, t->r[0], t->r[1], t->gamma, t->beta, t->bias, t->shift, t->offset, t->part, t->coef, t->stats, t->sum, t->y, t->dpart, t->back, t->red, t->dx};
+  buffer *device[] = {&t->bx, &t->bdy, &t->br[0], &t->br[1], &t->bgamma, &t->bbeta, &t->bbias, &t->bshift, &t->boffset, &t->bpart, &t->bcoef, &t->bstats, &t->bsum, &t->by, &t->bdpart, &t->bback, &t->bred, &t->bdx};
 
   for (size_t i = 0; i < sizeof host / sizeof *host; i++) free(host[i]);
   for (size_t i = 0; i < sizeof device / sizeof *device; i++) buffer_free(device[i]);
@@ -112,10 +114,10 @@ static void norm_reference(norm *t, bool silu, int residuals) {
   const shape s = t->s;
 
   check_ok(kn_channel_stats_ref(s.N, s.HW, s.C, t->x, t->part));
-  check_ok(kn_group_norm_coef_ref(s.N, s.HW, s.C, s.groups, 1e-5, t->part, t->gamma, t->beta, t->coef, t->stats, t->sum));
+  check_ok(kn_group_norm_coef_ref(s.N, s.HW, s.C, s.groups, 1e-5, t->part, t->gamma, t->beta, t->offset, t->coef, t->stats, t->sum));
   check_ok(kn_group_norm_apply_ref(s.N, s.HW, s.C, silu, t->x, t->coef, t->y));
-  check_ok(kn_group_norm_reduce_ref(s.N, s.HW, s.C, s.groups, silu, t->x, t->dy, t->coef, t->stats, t->dpart));
-  check_ok(kn_group_norm_back_ref(s.N, s.HW, s.C, s.groups, t->dpart, t->gamma, t->stats, t->sum, t->back, t->red));
+  check_ok(kn_group_norm_reduce_ref(s.N, s.HW, s.C, s.groups, silu, t->x, t->dy, t->coef, t->stats, t->offset, t->dpart));
+  check_ok(kn_group_norm_back_ref(s.N, s.HW, s.C, s.groups, t->dpart, t->gamma, t->stats, t->offset, t->sum, t->back, t->red));
   check_ok(kn_group_norm_dx_ref(s.N, s.HW, s.C, silu, t->x, t->dy, t->coef, t->back, t->dx));
   for (int64_t i = 0; i < s.N * s.HW * s.C; i++)
     for (int r = 0; r < residuals; r++) t->dx[i] += t->r[r][i];
@@ -123,7 +125,7 @@ static void norm_reference(norm *t, bool silu, int residuals) {
 
 static kn_group_norm_args norm_args(const norm *t, bool silu) {
   return (kn_group_norm_args){.type = t->type, .N = t->s.N, .HW = t->s.HW, .C = t->s.C, .norm_C = t->s.C, .groups = t->s.groups,
-                              .silu = silu, .x = t->bx.data, .coef = floats(&t->bcoef), .stats = floats(&t->bstats),
+                              .silu = silu, .x = t->bx.data, .coef = floats(&t->bcoef), .stats = floats(&t->bstats), .offset = t->offset ? floats(&t->boffset) : NULL,
                               .y = t->by.data, .dy = t->bdy.data, .ld = t->s.C, .part = out_floats(&t->bdpart),
                               .back = floats(&t->bback), .dx = t->bdx.data};
 }
@@ -131,18 +133,22 @@ static kn_group_norm_args norm_args(const norm *t, bool silu) {
 static kn_group_norm_coef_args coef_args(const norm *t) {
   return (kn_group_norm_coef_args){.N = t->s.N, .HW = t->s.HW, .C = t->s.C, .groups = t->s.groups, .eps = 1e-5,
                                    .part = {floats(&t->bpart)}, .C1 = t->s.C, .gamma = floats(&t->bgamma),
-                                   .beta = floats(&t->bbeta), .coef = out_floats(&t->bcoef), .stats = out_floats(&t->bstats),
+                                   .beta = floats(&t->bbeta), .bias = t->offset ? floats(&t->bbias) : NULL,
+                                   .shift = t->offset ? floats(&t->bshift) : NULL, .offset = t->offset ? out_floats(&t->boffset) : NULL,
+                                   .coef = out_floats(&t->bcoef), .stats = out_floats(&t->bstats),
                                    .sum = out_floats(&t->bsum)};
 }
 
 static kn_group_norm_back_args back_args(const norm *t) {
   return (kn_group_norm_back_args){t->s.N, t->s.HW, t->s.C, t->s.groups, floats(&t->bdpart), floats(&t->bgamma),
-                                   floats(&t->bstats), floats(&t->bsum), out_floats(&t->bback), out_floats(&t->bred)};
+                                   floats(&t->bstats), t->offset ? floats(&t->boffset) : NULL, floats(&t->bsum), out_floats(&t->bback), out_floats(&t->bred)};
 }
 
 /* The whole of it, each kernel on the results of the one before. */
 static void one_norm(shape s, kn_type type, size_t shift, bool silu, int residuals, bool in_place) {
   norm t = norm_make(s, type, shift);
+  if (silu) t.offset = room(s.N * s.C);
+  for (int64_t i = 0; t.offset && i < s.N * s.C; i++) t.offset[i] = t.bias[i % s.C] + t.shift[i];
   const kn_add_stats_args stats = {.type = type, .N = s.N, .HW = s.HW, .C = s.C, .h = t.bx.data, .part = out_floats(&t.bpart)};
   const kn_group_norm_coef_args coef = coef_args(&t);
   const kn_group_norm_back_args back = back_args(&t);
@@ -154,6 +160,7 @@ static void one_norm(shape s, kn_type type, size_t shift, bool silu, int residua
   expect_buffer("coef", &t.bcoef, t.coef);
   expect_buffer("stats", &t.bstats, t.stats);
   expect_buffer("sum", &t.bsum, t.sum);
+  if (t.offset) expect_buffer("offset", &t.boffset, t.offset);
   check_ok(k->group_norm_apply(NULL, &a));
   expect_buffer("y", &t.by, t.y);
   check_ok(k->group_norm_reduce(NULL, &a));
