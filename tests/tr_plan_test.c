@@ -102,8 +102,28 @@ static void sizes_that_were_set(void **state) {
   close_full(&f);
 }
 
+/* Without a GPU all that a run holds is in one memory, a checkpoint's copy too. */
+static void without_a_gpu(void **state) {
+  full_size f = open_full((const char *const[]){"run.precision=fp32"}, 1);
+  tr_plan *p = &f.plan;
+
+  (void)state;
+  tr_plan_fit(f.c, &f.net, TCHC_CPU, false, (int64_t)(24 * GIB), p);
+  assert_false(p->fits);
+  assert_int_equal(p->unet_batch, 2);
+  tr_plan_fit(f.c, &f.net, TCHC_CPU, false, (int64_t)(128 * GIB), p);
+  assert_true(p->fits);
+  expect_close("a checkpoint's copy", (double)p->snapshot, 12.0 * (double)p->unet_numel, 1e-9);
+  const int64_t rest = p->weights + p->optimizer + p->groups_ahead + p->snapshot;
+  assert_true(p->activations <= ((int64_t)(128 * GIB) - rest) / 2);
+  tr_plan_fit(f.c, &f.net, TCHC_CPU, false, 0, p);
+  assert_true(p->fits && p->unet_batch == 8);
+  close_full(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(operations_of_stable_diffusion), cmocka_unit_test(activations_of_stable_diffusion),
-                                     cmocka_unit_test(cards_of_several_sizes), cmocka_unit_test(sizes_that_were_set)};
+                                     cmocka_unit_test(cards_of_several_sizes), cmocka_unit_test(sizes_that_were_set),
+                                     cmocka_unit_test(without_a_gpu)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

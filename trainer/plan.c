@@ -7,8 +7,8 @@
 
 /* Samples at once beyond which a CPU gains nothing, and a GPU's decoder. */
 enum { ENOUGH = 8, ENOUGH_DECODED = 16 };
-/* micro_batch: auto keeps activations below this part of a CPU's memory: of all of it, not of what is free, so that a
- * resumed run computes with the same sizes. */
+/* micro_batch: auto keeps activations below this part of the memory of a machine without a GPU that nothing else of the run
+ * needs: of the machine's memory, not of what is free, so that a resumed run computes with the same sizes. */
 static const double SHARE = 0.5;
 /* A GPU's memory that is left to libtorch: workspaces of convolutions, and what its allocator cannot join. */
 static const double WORKSPACE = 1.25 * 1024 * 1024 * 1024, LOST = 0.03;
@@ -43,14 +43,16 @@ static void take(const cf_config *c, const tr_network *net, bool fused, choice x
 
 /* The decoder's activations are the larger part and its parts cost nothing but calls, so it gives way first. */
 static void choose_on_cpu(const cf_config *c, const tr_network *net, bool fused, int64_t room, tr_plan *p) {
-  const int64_t host = room ? room : INT64_MAX, most_bytes = (int64_t)(SHARE * (double)host);
+  const int64_t rest = p->weights + p->optimizer + p->groups_ahead + p->snapshot, left = room ? room - rest : INT64_MAX;
+  const double most_bytes = SHARE * (double)left;
   const int batch = p->group * p->groups, most = p->group > ENOUGH ? p->group : ENOUGH / p->group * p->group;
   choice x = {smaller(p->chosen ? most : (int)c->optim.micro_batch, batch), 0, c->optim.recompute, c->optim.recompute};
 
   x.decoder = smaller(x.unet, ENOUGH);
-  while (x.decoder > 1 && activations(c, net, p, fused, x) > most_bytes) x.decoder--;
-  while (p->chosen && x.unet > p->group && activations(c, net, p, fused, x) > most_bytes) x.unet -= p->group;
+  while (x.decoder > 1 && (double)activations(c, net, p, fused, x) > most_bytes) x.decoder--;
+  while (p->chosen && x.unet > p->group && (double)activations(c, net, p, fused, x) > most_bytes) x.unet -= p->group;
   take(c, net, fused, x, p);
+  p->fits = p->activations <= left;
 }
 
 /* Time of a step against one with everything at once, fitted to what an H100 takes (README): small parts use it badly,
@@ -87,6 +89,7 @@ void tr_plan_fit(const cf_config *c, const tr_network *net, tchc_device_type whe
   p->chosen = c->optim.micro_batch == 0;
   p->fits = true;
   p->room = room;
+  p->where = where;
   p->weights = 4 * n + (bf16 ? 2 * n : 0) + (bf16 ? fused ? 6 : 2 : 4) * p->vae_numel;
   p->optimizer = 4 * n + 8 * n + (sums ? 2 * n : 0) + (c->optim.ema > 0 ? 4 * n : 0);
   (where == TCHC_CUDA && room ? choose_on_gpu : choose_on_cpu)(c, net, fused, room, p);
@@ -148,13 +151,24 @@ static const char *recomputed(const tr_plan *p) {
                            : p->recompute_decoder ? "; the decoder's blocks run again in backward" : "";
 }
 
-static void print_memory(const tr_plan *p, FILE *f) {
-  char a[32], b[32], c[32], d[32], e[32];
+static void print_host_memory(const tr_plan *p, const char *before, FILE *f) {
+  char a[32];
 
-  fprintf(f, "  memory       %s: weights %s, gradients and optimizer %s, activations about %s, samples ahead %s\n",
-          tr_bytes_text(p->weights + p->optimizer + p->activations + p->groups_ahead, a), tr_bytes_text(p->weights, b),
-          tr_bytes_text(p->optimizer, c), tr_bytes_text(p->activations, d), tr_bytes_text(p->groups_ahead, e));
-  if (p->room) fprintf(f, "               of %s%s\n", tr_bytes_text(p->room, a), p->fits ? "" : ": THIS MAY NOT FIT");
+  fprintf(f, "%ssamples ahead %s", before, tr_bytes_text(p->groups_ahead, a));
+  if (p->snapshot) fprintf(f, ", a checkpoint's copy %s", tr_bytes_text(p->snapshot, a));
+}
+
+static void print_memory(const tr_plan *p, FILE *f) {
+  char a[32], b[32], c[32];
+  const bool gpu = p->where == TCHC_CUDA;
+  const int64_t here = p->weights + p->optimizer + p->activations;
+
+  fprintf(f, "  memory       %s", tr_bytes_text(gpu ? here : here + p->groups_ahead + p->snapshot, a));
+  if (p->room) fprintf(f, " of %s%s", tr_bytes_text(p->room, a), p->fits ? "" : ", WHICH MAY NOT SUFFICE");
+  fprintf(f, ": weights %s, gradients and optimizer %s, activations about %s", tr_bytes_text(p->weights, a),
+          tr_bytes_text(p->optimizer, b), tr_bytes_text(p->activations, c));
+  print_host_memory(p, gpu ? "\n  host memory  " : ", ", f);
+  fprintf(f, "\n");
 }
 
 void tr_plan_print(const tr_plan *p, const cf_config *c, const tr_network *net, const tr_data *d, FILE *f) {

@@ -20,6 +20,7 @@ typedef struct tr_plan {
   /* bytes */
   int64_t weights, optimizer, activations, groups_ahead, checkpoint, snapshot;
   int64_t room;                   /* of the device; 0 = unknown */
+  tchc_device_type where;         /* the device; samples ahead and the snapshot are in the host's memory */
 } tr_plan;
 
 /* "1.5 GiB" */
