@@ -71,32 +71,47 @@ static void put_npy(const char *path, const char *dict, const void *data, size_t
   tmpdir_put(path, buf, 10 + length + n);
 }
 
-static void doubles_are_converted(void **state) {
-  const double v[2] = {1.5, -1e300};
+/* The same two values in each type; quotes, order of the keys and blanks are free. */
+static void types_are_converted(void **state) {
+  const struct { const char *descr; size_t size; const void *two; float want[2]; } types[] = {
+      {"<f8", 8, (double[]){1.5, -1e300}, {1.5f, -INFINITY}}, {"<f2", 2, (uint16_t[]){0x3e00, 0xc000}, {1.5f, -2}},
+      {"|u1", 1, (uint8_t[]){3, 250}, {3, 250}},              {"|b1", 1, (uint8_t[]){0, 1}, {0, 1}},
+      {"|i1", 1, (int8_t[]){-3, 4}, {-3, 4}},                 {"<u2", 2, (uint16_t[]){3, 65535}, {3, 65535}},
+      {"<i2", 2, (int16_t[]){-3, 4}, {-3, 4}},                {"<u4", 4, (uint32_t[]){3, 4000000000}, {3, 4e9f}},
+      {"<i4", 4, (int32_t[]){-3, 4}, {-3, 4}}};
   const char *path = tmpdir_at(state, "d.npy");
-  float *back = NULL;
-  int64_t shape[8];
-  int nd;
 
-  put_npy(path, "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }\n", v, sizeof v);
-  check_ok(npy_load_f32(path, &nd, shape, &back));
-  assert_true(nd == 1 && shape[0] == 2 && back[0] == 1.5f && back[1] == -INFINITY);
-  free(back);
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+    char dict[128];
+    float *back = NULL;
+    int64_t shape[8];
+    int nd;
+    snprintf(dict, sizeof dict, "{ \"shape\": (2,), 'fortran_order':False, 'descr' : \"%s\" }  \n", types[i].descr);
+    put_npy(path, dict, types[i].two, 2 * types[i].size);
+    check_ok(npy_load_f32(path, &nd, shape, &back));
+    assert_true(nd == 1 && shape[0] == 2);
+    if (back[0] != types[i].want[0] || back[1] != types[i].want[1]) fail_msg("%s: %g, %g", types[i].descr, (double)back[0], (double)back[1]);
+    free(back);
+  }
 }
 
 static void bad_files(void **state) {
   static const struct { const char *dict, *part; } bad[] = {
-      {"{'descr': '<i4', 'fortran_order': False, 'shape': (2,), }", "'|b1' wanted"},
-      {"{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", "'|b1' wanted"},
+      {"{'descr': '<c8', 'fortran_order': False, 'shape': (1,), }", "bad.npy: elements of type '<c8'"},
+      {"{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", "elements of type '>f4'"},
       {"{'descr': '<f4', 'fortran_order': True, 'shape': (2,), }", "C order wanted"},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", "8 bytes of data, the shape wants 12"},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", "8 bytes of data, the shape wants 4"},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }", "bad shape"},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (2, }", "bad shape"},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,2), }", "bad shape"},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4), }", "bad shape"},
-      {"{'descr': '<f4', 'shape': (2,), }", "header without"},
-      {"", "header without"}};
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", "8 bytes of elements, the header wants 12"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", "8 bytes of elements, the header wants 4"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }", "no dictionary"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (2, }", "no dictionary"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (2), }", "no dictionary"},
+      {"{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", "no dictionary"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,2), }", "no dictionary"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999999999,), }", "no dictionary"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (461168601842738791, 40), }", "dimension 1 is 40"},
+      {"{'descr': '<f8', 'fortran_order': False, 'shape': (461168601842738790, 8), }", "elements"},
+      {"{'descr': '<f4', 'shape': (2,), }", "no dictionary"},
+      {"", "no dictionary"}};
   float *back = NULL;
   int64_t shape[8];
   int nd;
@@ -137,7 +152,7 @@ static void save_fails(void **state) {
 
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, tmpdir_setup, tmpdir_teardown)
-  const struct CMUnitTest tests[] = {TEST(bytes_as_numpy), TEST(one_dimension_has_a_comma), TEST(shapes), TEST(doubles_are_converted),
+  const struct CMUnitTest tests[] = {TEST(bytes_as_numpy), TEST(one_dimension_has_a_comma), TEST(shapes), TEST(types_are_converted),
                                      TEST(bad_files),      TEST(cut_anywhere), TEST(save_fails)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

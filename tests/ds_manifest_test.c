@@ -453,7 +453,7 @@ static void wrong_files(void **state) {
   float v[3 * N] = {0};
   const char *const files[] = {"a.npy", "long.npy", "big.npy", "order.npy", "text.npy", "rgb.png", "jpeg.png", "none.h5", "deep.npy"};
   const char *const parts[] = {"elements of type '<c8'", "bytes of elements, the header wants", "elements of type '>f4'", "Fortran order",
-                               "not a .npy file", "3 channels, wanted 1", "Not a PNG file", "none.h5", "no dictionary"};
+                               "not a .npy file", "3 channels, wanted 1", "Not a PNG file", "none.h5", "an array of 4 dimensions"};
   char text[512] = "rgb,depth\n", head[160];
 
   put_npy(tmpdir_at(state, "a.npy"), "<c8", "13, 17", v, 8 * N);

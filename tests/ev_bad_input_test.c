@@ -141,7 +141,7 @@ static void missing_prediction(void **state) {
 
 static void broken_prediction(void **state) {
   cut_file(tmpdir_at(state, "pred/scene0003_00/color/000100.npy"), 3000);
-  check_counted(state, scannet(state, ""), NULL, IMAGES - 1, 1, "the shape wants 19200");
+  check_counted(state, scannet(state, ""), NULL, IMAGES - 1, 1, "the header wants 19200");
 }
 
 static void prediction_not_finite(void **state) {

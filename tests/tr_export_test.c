@@ -163,6 +163,11 @@ static void from_a_checkpoint(void **state) {
   E2EFT(0, "export", "--checkpoint", run, "-o", tmpdir_at(state, "c"), "--base", base, "--dtype", "f32", "--normals-frame", "marigold");
   check_holds(tmpdir_at(state, "c/README.md"), "x to the right");
   E2EFT(0, "inspect", tmpdir_at(state, "c"));
+  tmpdir_put(tmpdir_at(state, "run/metrics.jsonl"), "damaged\n", 8); /* the card goes without the losses */
+  E2EFT(0, "export", "--checkpoint", run, "-o", tmpdir_at(state, "d"), "--dtype", "f32");
+  char *card = read_text(tmpdir_at(state, "d/README.md"));
+  assert_true(strstr(card, "## Training") && !strstr(card, "- loss: "));
+  free(card);
 }
 
 static void bad_words(void **state) {

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "base/log.h"
+#include "trainer/loss_curve.h"
 #include "trainer/version.h"
 
 enum { METRICS_MAX = 1 << 30, MEAN_OVER = 100, PICTURES = 4 };
@@ -96,32 +98,30 @@ static void put_data(const cf_data *d, FILE *f) {
   fprintf(f, "- %s: split %s, weight %g\n", terms[d->kind], d->split ? d->split : "train", d->weight);
 }
 
-/* Mean loss of the last steps up to the one that was exported. */
+/* Mean loss of the last steps up to the one that was exported. A damaged record is no reason to refuse an export. */
 static int mean_loss(const tr_card *k, double *mean, int *count) {
   int st = OK;
-  char path[IO_PATH_MAX], *text = NULL, *next;
-  size_t n;
+  char path[IO_PATH_MAX];
   double sum = 0;
+  tr_loss_curve c = {NULL};
 
   *count = 0;
   if (!k->run_dir) return OK;
   TRY(io_path(path, "%s/metrics.jsonl", k->run_dir));
   if (!io_exists(path)) goto out;
-  TRY(io_read_file(path, METRICS_MAX, &text, &n));
-  for (char *line = text; line && *line; line = next) {
-    if ((next = strchr(line, '\n'))) *next++ = 0;
-    json_t *o = json_loads(line, 0, NULL);
-    const int64_t step = json_integer_value(json_object_get(o, "step"));
-    const double loss = json_number_value(json_object_get(o, "loss"));
-    if (step > k->step - MEAN_OVER && step <= k->step && loss > 0 && isfinite(loss)) {
-      sum += loss;
-      ++*count;
-    }
-    json_decref(o);
+  if (tr_loss_curve_read(path, &c) != OK) {
+    log_warn("the model card has no loss: %s", err_text());
+    err_clear();
+    goto out;
+  }
+  for (int i = 0; i < c.n; i++) {
+    if (c.step[i] <= (double)k->step - MEAN_OVER || c.step[i] > (double)k->step || !(c.loss[i] > 0) || !isfinite(c.loss[i])) continue;
+    sum += c.loss[i];
+    ++*count;
   }
   *mean = *count ? sum / *count : 0;
 out:
-  free(text);
+  tr_loss_curve_free(&c);
   return st;
 }
 
