@@ -106,8 +106,8 @@ static bool take_header(text *t, header *h) {
 
 typedef struct kind { const char *descr; size_t size; } kind;
 static const kind kinds[] = {[NPY_U8] = {"|u1", 1},  [NPY_BOOL] = {"|b1", 1}, [NPY_I8] = {"|i1", 1},  [NPY_U16] = {"<u2", 2},
-                             [NPY_I16] = {"<i2", 2}, [NPY_U32] = {"<u4", 4},  [NPY_I32] = {"<i4", 4}, [NPY_F16] = {"<f2", 2},
-                             [NPY_F32] = {"<f4", 4}, [NPY_F64] = {"<f8", 8}};
+                             [NPY_I16] = {"<i2", 2}, [NPY_U32] = {"<u4", 4},  [NPY_I32] = {"<i4", 4}, [NPY_I64] = {"<i8", 8},
+                             [NPY_F16] = {"<f2", 2}, [NPY_F32] = {"<f4", 4},  [NPY_F64] = {"<f8", 8}};
 
 static bool find_type(const char *descr, npy_type *out) {
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
@@ -140,7 +140,7 @@ static int check_header(const header *h, npy_array *out, size_t *bytes) {
   int st = OK;
 
   NEED(find_type(h->descr, &out->type), E_FORMAT,
-       "elements of type '%s'; wanted u1, u2, u4, i1, i2, i4, f2, f4, f8 or b1, little endian", h->descr);
+       "elements of type '%s'; wanted u1, u2, u4, i1, i2, i4, i8, f2, f4, f8 or b1, little endian", h->descr);
   NEED(!h->fortran, E_FORMAT, "an array in Fortran order, C order wanted (numpy.ascontiguousarray)");
   out->ndim = h->ndim;
   out->count = 1;
@@ -174,7 +174,7 @@ out:
 }
 
 static float element(npy_type type, const char *p) {
-  union { uint8_t u8; int8_t i8; uint16_t u16; int16_t i16; uint32_t u32; int32_t i32; float f32; double f64; } v;
+  union { uint8_t u8; int8_t i8; uint16_t u16; int16_t i16; uint32_t u32; int32_t i32; int64_t i64; float f32; double f64; } v;
 
   memcpy(&v, p, kinds[type].size);
   switch (type) {
@@ -185,6 +185,7 @@ static float element(npy_type type, const char *p) {
   case NPY_I16: return (float)v.i16;
   case NPY_U32: return (float)v.u32;
   case NPY_I32: return (float)v.i32;
+  case NPY_I64: return (float)v.i64;
   case NPY_F16: return half_to_f32(v.u16);
   case NPY_F32: return v.f32;
   default: return (float)v.f64;

@@ -9,8 +9,8 @@ static const struct { const char *name; size_t size; bool is_float; } elements[D
     [DS_U8] = {"8-bit unsigned integer", 1, false},   [DS_I8] = {"8-bit integer", 1, false},
     [DS_U16] = {"16-bit unsigned integer", 2, false}, [DS_I16] = {"16-bit integer", 2, false},
     [DS_U32] = {"32-bit unsigned integer", 4, false}, [DS_I32] = {"32-bit integer", 4, false},
-    [DS_F16] = {"16-bit float", 2, true},             [DS_F32] = {"32-bit float", 4, true},
-    [DS_F64] = {"64-bit float", 8, true}};
+    [DS_I64] = {"64-bit integer", 8, false},          [DS_F16] = {"16-bit float", 2, true},
+    [DS_F32] = {"32-bit float", 4, true},             [DS_F64] = {"64-bit float", 8, true}};
 
 size_t ds_element_size(ds_element t) { return elements[t].size; }
 const char *ds_element_name(ds_element t) { return elements[t].name; }
@@ -61,6 +61,7 @@ static float element(ds_element t, const char *data, size_t i) {
   int16_t i16;
   uint32_t u32;
   int32_t i32;
+  int64_t i64;
   float f32;
   double f64;
 
@@ -71,6 +72,7 @@ static float element(ds_element t, const char *data, size_t i) {
   case DS_I16: return memcpy(&i16, at, 2), (float)i16;
   case DS_U32: return memcpy(&u32, at, 4), (float)u32;
   case DS_I32: return memcpy(&i32, at, 4), (float)i32;
+  case DS_I64: return memcpy(&i64, at, 8), (float)i64;
   case DS_F16: return memcpy(&u16, at, 2), half_to_f32(u16);
   case DS_F32: return memcpy(&f32, at, 4), f32;
   case DS_F64: break;

@@ -7,8 +7,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-typedef enum { DS_U8, DS_I8, DS_U16, DS_I16, DS_U32, DS_I32, DS_F16, DS_F32, DS_F64 } ds_element;
-enum { DS_ELEMENTS = 9, DS_ARRAY_DIMS_MAX = 3 };
+typedef enum { DS_U8, DS_I8, DS_U16, DS_I16, DS_U32, DS_I32, DS_I64, DS_F16, DS_F32, DS_F64 } ds_element;
+enum { DS_ELEMENTS = 10, DS_ARRAY_DIMS_MAX = 3 };
 
 /* C order, little endian; data is lent by the buffer that it was read into and need not be aligned. */
 typedef struct ds_array {

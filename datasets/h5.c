@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clones.h"
+#include "datasets/h5_type.h"
 
 enum { BYTES_MAX = 1 << 29, CHUNK_MAX = 1 << 28, NAME_SIZE = 256, ANY = 0 };
 #define DATASET "dataset" /* Hypersim's name */
@@ -44,15 +45,11 @@ static int h5_failed(const char *path, const char *what) {
     }                                                                                                                \
   } while (0)
 
-static const char *type_name(ds_h5_type t) {
-  return t == DS_H5_F16 ? "16-bit float" : t == DS_H5_I16 ? "16-bit integer" : "64-bit float";
-}
-
-static int wrong_type(const struct file *f, ds_h5_type want) {
+static int wrong_type(const struct file *f, ds_element want) {
   const H5T_class_t c = H5Tget_class(f->type);
 
   return err_set(E_DATA, __FILE__, __LINE__, "%s: wanted a `dataset` of little-endian %s, found %zu-bit %s", f->path,
-                 type_name(want), 8 * H5Tget_size(f->type),
+                 ds_element_name(want), 8 * H5Tget_size(f->type),
                  c == H5T_FLOAT     ? "float"
                  : c == H5T_INTEGER ? "integer"
                                     : "other type");
@@ -131,22 +128,11 @@ out:
   return st;
 }
 
-/* libhdf5 1.10 has no name for half: sign 15, 5 exponent bits at 10 with bias 15, 10 mantissa bits. */
-static hid_t half_type(void) {
-  const hid_t t = H5Tcopy(H5T_IEEE_F32LE);
-
-  if (t >= 0 && H5Tset_fields(t, 15, 10, 5, 0, 10) >= 0 && H5Tset_size(t, 2) >= 0 && H5Tset_ebias(t, 15) >= 0)
-    return t;
-  if (t >= 0) H5Tclose(t);
-  return -1;
-}
-
-static int check_type(const struct file *f, ds_h5_type want) {
+static int check_type(const struct file *f, ds_element want) {
   int st = OK;
   hid_t t = -1;
 
-  H5TRY((t = want == DS_H5_F16 ? half_type() : H5Tcopy(want == DS_H5_I16 ? H5T_STD_I16LE : H5T_IEEE_F64LE)) >= 0,
-        f->path, "type");
+  H5TRY((t = ds_h5_type(want)) >= 0, f->path, "type");
   if (H5Tequal(f->type, t) <= 0) st = wrong_type(f, want);
 out:
   if (t >= 0) H5Tclose(t);
@@ -280,7 +266,7 @@ out:
   return st;
 }
 
-int ds_h5_read(ds_h5 *h, const char *path, ds_h5_type type, int ndim, int64_t *shape, ds_buf *out) {
+int ds_h5_read(ds_h5 *h, const char *path, ds_element type, int ndim, int64_t *shape, ds_buf *out) {
   int st = OK;
   size_t bytes;
   struct file f;
@@ -301,7 +287,7 @@ out:
   return st;
 }
 
-int ds_h5_read_image(ds_h5 *h, const char *path, ds_h5_type type, int channels, int *H, int *W, ds_buf *out) {
+int ds_h5_read_image(ds_h5 *h, const char *path, ds_element type, int channels, int *H, int *W, ds_buf *out) {
   int st = OK;
   int64_t shape[DS_H5_DIMS_MAX] = {0, 0, channels};
 
@@ -315,33 +301,18 @@ out:
 
 /* ---- arrays of any type ---- */
 
-static hid_t element_type(ds_element t) {
-  switch (t) {
-  case DS_U8: return H5Tcopy(H5T_STD_U8LE);
-  case DS_I8: return H5Tcopy(H5T_STD_I8LE);
-  case DS_U16: return H5Tcopy(H5T_STD_U16LE);
-  case DS_I16: return H5Tcopy(H5T_STD_I16LE);
-  case DS_U32: return H5Tcopy(H5T_STD_U32LE);
-  case DS_I32: return H5Tcopy(H5T_STD_I32LE);
-  case DS_F16: return half_type();
-  case DS_F32: return H5Tcopy(H5T_IEEE_F32LE);
-  case DS_F64: break;
-  }
-  return H5Tcopy(H5T_IEEE_F64LE);
-}
-
 static int find_type(const struct file *f, ds_element *out) {
   int st = OK;
 
   for (int t = 0; t < DS_ELEMENTS; t++) {
-    const hid_t type = element_type((ds_element)t);
+    const hid_t type = ds_h5_type((ds_element)t);
     const bool same = type >= 0 && H5Tequal(f->type, type) > 0;
     if (type >= 0) H5Tclose(type);
     if (!same) continue;
     *out = (ds_element)t;
     return OK;
   }
-  FAIL(E_DATA, "%s: elements of %zu bytes that are no little-endian integers of 8 to 32 or floats of 16 to 64 bits",
+  FAIL(E_DATA, "%s: elements of %zu bytes that are no little-endian integers of 8 to 64 or floats of 16 to 64 bits",
        f->path, f->element);
 out:
   return st;

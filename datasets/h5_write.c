@@ -8,25 +8,11 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "datasets/h5_type.h"
+
 static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER; /* HDF5 is not thread-safe as Debian builds it */
 
 enum { MAX_RANK = 3, GZIP_LEVEL = 9 };
-
-static hid_t half_type(void) {
-  const hid_t t = H5Tcopy(H5T_IEEE_F32LE);
-
-  if (H5Tset_fields(t, 15, 10, 5, 0, 10) < 0 || H5Tset_size(t, 2) < 0 || H5Tset_ebias(t, 15) < 0) return H5I_INVALID_HID;
-  return t;
-}
-
-static hid_t file_type(ds_h5_type type) {
-  switch (type) {
-  case DS_H5_F16: return half_type();
-  case DS_H5_I16: return H5Tcopy(H5T_STD_I16LE);
-  case DS_H5_I64: return H5Tcopy(H5T_STD_I64LE);
-  default: return H5Tcopy(H5T_IEEE_F64LE);
-  }
-}
 
 /* h5py's rule, which made Hypersim's files: halve the sides in turn until a chunk is near a size that grows slowly with
  * the array's. */
@@ -96,9 +82,9 @@ out:
 }
 
 /* With the library's lock held. *written false: HDF5 said no, errno may say why. */
-static bool write_locked(const char *path, ds_h5_type type, int rank, const hsize_t *dims, const hsize_t *chunk, const void *data,
+static bool write_locked(const char *path, ds_element type, int rank, const hsize_t *dims, const hsize_t *chunk, const void *data,
                          const tiles *t) {
-  const hid_t ft = file_type(type), space = H5Screate_simple(rank, dims, NULL), plist = H5Pcreate(H5P_DATASET_CREATE);
+  const hid_t ft = ds_h5_type(type), space = H5Screate_simple(rank, dims, NULL), plist = H5Pcreate(H5P_DATASET_CREATE);
   const hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
   /* without its time a file is a function of its data */
   bool good = ft >= 0 && space >= 0 && plist >= 0 && file >= 0 && H5Pset_obj_track_times(plist, 0) >= 0;
@@ -117,9 +103,9 @@ static bool write_locked(const char *path, ds_h5_type type, int rank, const hsiz
   return good;
 }
 
-int ds_h5_write(const char *path, ds_h5_type type, int rank, const int64_t *dims, const void *data) {
+int ds_h5_write(const char *path, ds_element type, int rank, const int64_t *dims, const void *data) {
   int st = OK;
-  const bool compressed = type == DS_H5_F16 || type == DS_H5_I16;
+  const bool compressed = ds_element_size(type) == 2;
   hsize_t size[MAX_RANK] = {1, 1, 1}, chunk[MAX_RANK];
   tiles t = {0};
   bool good;

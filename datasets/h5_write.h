@@ -4,14 +4,13 @@
 #define DATASETS_H5_WRITE_H
 #include <stdint.h>
 
-#include "base/err.h"
+#include "datasets/array.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
-typedef enum { DS_H5_F16, DS_H5_I16, DS_H5_F64, DS_H5_I64 } ds_h5_type;
-/* data: rank dims, row-major; f16 as IEEE bits. f64 and i64 are written contiguous and uncompressed, as Hypersim's camera
+/* data: rank dims, row-major; f16 as IEEE bits. Types of 2 bytes are compressed, others written contiguous, as Hypersim's camera
  * files are. Errors: E_DISK, E_IO, E_NOMEM. */
-int ds_h5_write(const char *path, ds_h5_type type, int rank, const int64_t *dims, const void *data);
+int ds_h5_write(const char *path, ds_element type, int rank, const int64_t *dims, const void *data);
 #ifdef __cplusplus
 }
 #endif

@@ -8,7 +8,8 @@ enum { FILE_MAX = 1 << 30 };
 
 int ds_npy_read(const char *path, ds_buf *file, ds_array *out) {
   static const ds_element types[] = {[NPY_U8] = DS_U8,   [NPY_BOOL] = DS_U8, [NPY_I8] = DS_I8,   [NPY_U16] = DS_U16, [NPY_I16] = DS_I16,
-                                     [NPY_U32] = DS_U32, [NPY_I32] = DS_I32, [NPY_F16] = DS_F16, [NPY_F32] = DS_F32, [NPY_F64] = DS_F64};
+                                     [NPY_U32] = DS_U32, [NPY_I32] = DS_I32, [NPY_I64] = DS_I64,
+                                     [NPY_F16] = DS_F16, [NPY_F32] = DS_F32, [NPY_F64] = DS_F64};
   int st = OK;
   size_t n;
   npy_array a;

@@ -78,7 +78,7 @@ static void types_are_converted(void **state) {
       {"|u1", 1, (uint8_t[]){3, 250}, {3, 250}},              {"|b1", 1, (uint8_t[]){0, 1}, {0, 1}},
       {"|i1", 1, (int8_t[]){-3, 4}, {-3, 4}},                 {"<u2", 2, (uint16_t[]){3, 65535}, {3, 65535}},
       {"<i2", 2, (int16_t[]){-3, 4}, {-3, 4}},                {"<u4", 4, (uint32_t[]){3, 4000000000}, {3, 4e9f}},
-      {"<i4", 4, (int32_t[]){-3, 4}, {-3, 4}}};
+      {"<i4", 4, (int32_t[]){-3, 4}, {-3, 4}},                {"<i8", 8, (int64_t[]){-3, 4}, {-3, 4}}};
   const char *path = tmpdir_at(state, "d.npy");
 
   for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
