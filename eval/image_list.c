@@ -8,10 +8,11 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "datasets/exif.h"
 #include "datasets/jpeg.h"
 #include "datasets/png.h"
 
-enum { DEPTH_MAX = 32 }; /* of folders in folders, so that a link to itself ends */
+enum { DEPTH_MAX = 32, PHOTO_MAX = 1 << 28 }; /* folders in folders, so that a link to itself ends; bytes */
 
 /* ---- what is there ---- */
 
@@ -211,6 +212,18 @@ out:
 
 /* ---- reading ---- */
 
+static int read_photo(const char *path, ds_buf *file, ev_image *out) {
+  int st = OK, orientation;
+  size_t n;
+
+  TRY(ds_file_read(path, PHOTO_MAX, file, &n));
+  TRY(ds_jpeg_decode_rgb8(path, file->p, n, &out->rgb, &out->H, &out->W));
+  orientation = ds_exif_orientation(file->p, n);
+  if (orientation != 1) TRY(ds_turn_upright(orientation, &out->rgb, &out->H, &out->W));
+out:
+  return st;
+}
+
 int ev_image_read(const char *path, ds_buf *file, ev_image *out) {
   int st = OK;
   unsigned char head[8] = {0};
@@ -219,7 +232,7 @@ int ev_image_read(const char *path, ds_buf *file, ev_image *out) {
   NEED(f, E_DATA, "%s: cannot open", path);
   const size_t n = fread(head, 1, sizeof head, f);
   if (n == sizeof head && !memcmp(head, "\x89PNG\r\n\x1a\n", 8)) TRY(ds_png_read_rgb8(path, &out->rgb, &out->H, &out->W));
-  else if (n > 2 && head[0] == 0xff && head[1] == 0xd8) TRY(ds_jpeg_read_rgb8(path, file, &out->rgb, &out->H, &out->W));
+  else if (n > 2 && head[0] == 0xff && head[1] == 0xd8) TRY(read_photo(path, file, out));
   else FAIL(E_DATA, "%s: neither a PNG nor a JPEG file", path);
 out:
   if (f) fclose(f);

@@ -2,7 +2,7 @@ e2eft_test(ds_mixer_test LINK datasets)
 e2eft_test(ds_loader_test LINK datasets LABELS fast tsan)
 e2eft_test(ds_loader_files_test LINK datasets LABELS fast tsan)
 
-foreach(t ds_png_test ds_jpeg_test ds_h5_test ds_csv_test ds_quantile_test ds_resize_test ds_target_test ds_tonemap_test
+foreach(t ds_png_test ds_jpeg_test ds_exif_test ds_h5_test ds_csv_test ds_quantile_test ds_resize_test ds_target_test ds_tonemap_test
           ds_batches_test ds_source_test ds_camera_test ds_filter_test)
   e2eft_test(${t} LINK datasets)
 endforeach()

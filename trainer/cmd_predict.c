@@ -176,8 +176,8 @@ const cli_command tr_predict_command = {
     .details =
         "IMAGE is a PNG or JPEG file, or a folder: all .png, .jpg, .jpeg in it and in its subfolders. Results of a/b.png are\n"
         "DIR/b.npy (f32: depth [H,W] in [0,1], normals [3,H,W]), DIR/b.png (16 bit) and DIR/b_colour.png; those of a folder's\n"
-        "images keep their subfolders. An image that cannot be read is reported and counted, the others go on; the exit\n"
-        "status is then 3.\n\n"
+        "images keep their subfolders. Photos are turned upright as their Exif header says. An image that cannot be read is\n"
+        "reported and counted, the others go on; the exit status is then 3.\n\n"
         "Points are a .csv with columns x, y (pixels) and depth (metres), a .npy [H,W] in metres or a 16-bit .png in\n"
         "millimetres, 0 where unknown; for several images a folder with one of these for each, called as its results.",
     .args_size = sizeof(predict_args),

@@ -1,5 +1,5 @@
+#include "datasets/exif.h"
 #include "datasets/jpeg.h"
-
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -7,6 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static ds_buf file, out;
   int H, W;
 
+  if (ds_exif_orientation(data, size) < 1 || ds_exif_orientation(data, size) > 8) abort();
   const int st = ds_jpeg_size(path, &file, &H, &W);
   fuzz_need_message(st);
   if (st != OK || (int64_t)H * W > 1 << 20) return 0; /* only slow: a few bytes may say 64 million pixels */
