@@ -6,10 +6,11 @@
 #   predict    inference, one image and eight
 #   small      200 steps of a tiny model on real files: fp32, bf16, and two exact runs
 #   peers      bench/peers.py but for torch.compile
-#   compiled   bench/peers.py with torch.compile, micro-batch 16                      420 s
-# Without a part: tests train, about 6 minutes; then `predict check small peers`, as long again. What matters most comes
-# first. Each command has a time limit, and its result is written at once: a run that is cut off leaves what it had. Into $OUT (default bench/results): summary.txt, a line a
-# command, printed at the end as well; results.jsonl, everything; logs.txt, the ends of their messages.
+#   compiled   bench/peers.py with torch.compile, micro-batch 16: at most 7 minutes
+# Without a part: tests train, at most 16 minutes by their limits; then `predict check small peers`, at most 12. What matters
+# most comes first. Each command has a time limit, and its result is written at once: a run that is cut off leaves what it
+# had. Into $OUT (default bench/results), after what is there: summary.txt, a line a command, printed at the end as well;
+# results.jsonl, everything; logs.txt, the ends of their messages.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 out=${OUT:-bench/results}
@@ -27,7 +28,7 @@ fi
 # the tests link the CUDA runtime, which torch's wheel brings
 site=$("$python" -c 'import importlib.util as u, os; print(os.path.dirname(os.path.dirname(u.find_spec("torch").origin)))') || exit 1
 cuda_libraries=$(printf '%s:' "$site"/nvidia/*/lib)
-: >"$out/summary.txt" >"$out/results.jsonl" >"$out/logs.txt"
+echo "== $(date -u +%FT%TZ) $parts" | tee -a "$out/logs.txt" >>"$out/summary.txt" # after what earlier calls left
 
 # limited SECONDS NAME COMMAND...
 limited() {

@@ -15,7 +15,6 @@ extern "C" {
 #endif
 /* One entry for each *_cuda function of the headers above. */
 typedef struct kn_cuda {
-  size_t size; /* of this struct as the library was built: another one is refused */
   int (*affine_l1)(void *stream, const kn_loss_args *a);
   int (*angular)(void *stream, const kn_loss_args *a, int reference);
   int (*sumsq_f32)(void *stream, int64_t n, const float *g, const float *also, int64_t n_also, void *workspace,

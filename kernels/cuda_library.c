@@ -1,6 +1,7 @@
 /* kernels/cuda_library.c: the library's entry, and its errors: they are set in the program that opened it. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "kernels/cuda_table.h"
 
@@ -22,8 +23,10 @@ int err_hop(int code, const char *file, int line) {
   return code;
 }
 
-__attribute__((visibility("default"))) const kn_cuda *kn_cuda_entry(size_t size, kn_err_set err_set_of_host);
-const kn_cuda *kn_cuda_entry(size_t size, kn_err_set err_set_of_host) {
+__attribute__((visibility("default"))) const kn_cuda *kn_cuda_entry_2(const kn_cuda_layout *layout, kn_err_set err_set_of_host);
+const kn_cuda *kn_cuda_entry_2(const kn_cuda_layout *layout, kn_err_set err_set_of_host) {
+  const kn_cuda_layout here = kn_cuda_layout_here();
+
   host_err_set = err_set_of_host;
-  return size == sizeof(kn_cuda) ? &kn_cuda_kernels : NULL;
+  return memcmp(layout, &here, sizeof here) == 0 ? &kn_cuda_kernels : NULL;
 }

@@ -47,12 +47,13 @@ int kn_cuda_open(const char *dir, const kn_cuda **out) {
   void *library = NULL;
   kn_cuda_entry_fn entry = NULL;
   const kn_cuda *kernels = NULL;
+  const kn_cuda_layout here = kn_cuda_layout_here();
 
   TRY(find_library(dir, path));
   NEED((library = dlopen(path, RTLD_NOW | RTLD_LOCAL)) != NULL, E_DEVICE, "CUDA kernels: %s", dlerror());
   void *symbol = dlsym(library, KN_CUDA_ENTRY);
   memcpy(&entry, &symbol, sizeof entry); /* POSIX's way from an object to a function pointer */
-  if (entry) kernels = entry(sizeof *kernels, err_set);
+  if (entry) kernels = entry(&here, err_set);
   NEED(kernels, E_DEVICE, "%s is of another version of this program", path);
   *out = kernels;
 out:

@@ -2,7 +2,6 @@
 #include "kernels/cuda_table.h"
 
 const kn_cuda kn_cuda_kernels = {
-    .size = sizeof(kn_cuda),
     .affine_l1 = kn_affine_l1_cuda,
     .angular = kn_angular_cuda,
     .sumsq_f32 = kn_sumsq_f32_cuda,

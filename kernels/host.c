@@ -468,8 +468,7 @@ out:
 }
 
 const kn_cuda *kn_host(void) {
-  static const kn_cuda table = {.size = sizeof(kn_cuda),
-                                .affine_l1 = affine_l1,
+  static const kn_cuda table = {.affine_l1 = affine_l1,
                                 .angular = angular,
                                 .sumsq_f32 = sumsq_f32,
                                 .adamw_f32 = adamw_f32,

@@ -16,7 +16,7 @@ struct md_params {
   md_param *items;
   tchc_tensor **tensors; /* views of flat; NULL until allocated */
   int n, capacity;
-  int64_t numel;
+  int64_t numel, room; /* room: elements of flat, gaps included */
   bool channels_last, aligned;
   tchc_tensor *flat, *grads; /* grads: while trained */
 };
@@ -63,8 +63,7 @@ out:
 int md_params_declare(md_params *p, int ndim, const int64_t *shape, const char *name_fmt, ...) {
   int st = OK;
   char name[NAME_MAX_BYTES];
-  const int64_t gap = p->aligned ? (PACK - p->numel % PACK) % PACK : 0;
-  md_param item = {.ndim = ndim, .numel = 1, .offset = p->numel + gap};
+  md_param item = {.ndim = ndim, .numel = 1, .offset = p->aligned ? (p->room + PACK - 1) / PACK * PACK : p->room};
   va_list ap;
 
   va_start(ap, name_fmt);
@@ -79,7 +78,8 @@ int md_params_declare(md_params *p, int ndim, const int64_t *shape, const char *
   TRY(grow(p));
   NEED((item.name = strdup(name)) != NULL, E_NOMEM, "%s: %s", p->what, name);
   p->items[p->n++] = item;
-  p->numel += gap + item.numel;
+  p->numel += item.numel;
+  p->room = item.offset + item.numel;
 out:
   return st;
 }
@@ -126,7 +126,7 @@ int md_params_allocate(md_params *p, tchc_dtype dt, tchc_device d) {
   int st = OK;
   release(p);
   NEED((p->tensors = calloc((size_t)p->n + 1, sizeof *p->tensors)) != NULL, E_NOMEM, "%s: parameters", p->what);
-  TRY(tchc_full((int64_t[]){p->numel}, 1, 0, dt, d, &p->flat));
+  TRY(tchc_full((int64_t[]){p->room}, 1, 0, dt, d, &p->flat));
   tchc_keep(p->flat);
   for (int i = 0; i < p->n; i++) TRY(md_params_view(p, i, p->flat, &p->tensors[i]));
 out:
@@ -154,9 +154,8 @@ out:
 
 int md_params_copy(md_params *dst, const md_params *src) {
   int st = OK;
-  assert(dst->n == src->n && dst->channels_last == src->channels_last);
-  NEED(dst->numel == src->numel, E_SHAPE, "%s: %lld elements into %lld", dst->what, (long long)src->numel,
-       (long long)dst->numel);
+  assert(dst->n == src->n && dst->channels_last == src->channels_last && dst->aligned == src->aligned);
+  NEED(dst->room == src->room, E_SHAPE, "%s: %lld elements into %lld", dst->what, (long long)src->room, (long long)dst->room);
   TRY(tchc_copy(dst->flat, src->flat, false));
 out:
   return st;
@@ -197,6 +196,7 @@ int md_params_train(md_params *p, tchc_tensor *grads) {
   int st = OK;
   tchc_tensor *part = NULL;
 
+  assert(!p->aligned);
   NEED(!grads || tchc_numel(grads) == p->numel, E_SHAPE, "%s: gradients: wanted [%lld], found %s", p->what,
        (long long)p->numel, tchc_text(grads));
   tchc_free(&p->grads);
@@ -231,8 +231,8 @@ int md_params_span(const md_params *p, int i, int n, tchc_tensor **out) {
 
   for (int j = i; j < i + n; j++) {
     const md_param *m = md_params_at(p, j);
-    NEED(m->ndim == 2 && m->shape[1] == first->shape[1], E_SHAPE, "%s: %s and %s cannot be one matrix", p->what,
-         first->name, m->name);
+    NEED(m->ndim == 2 && m->shape[1] == first->shape[1] && m->offset == first->offset + rows * first->shape[1], E_SHAPE,
+         "%s: %s and %s cannot be one matrix", p->what, first->name, m->name);
     rows += m->shape[0];
   }
   TRY(span_view(first, rows, p->flat, &view));

@@ -22,8 +22,9 @@ int md_params_create(const char *what, md_params **out);
 void md_params_destroy(md_params **p);
 /* Order of declaration is the order in memory. Errors: E_FAIL for a name declared twice. */
 int md_params_declare(md_params *p, int ndim, const int64_t *shape, const char *name_fmt, ...) ERR_PRINTF(4, 5);
-/* From the first one on, parameters will start at multiples of 8 elements, zeros between them: a bf16 kernel that starts elsewhere
- * has few convolutions to choose from on a GPU. Only before the first declaration. */
+/* From the first one on, parameters will start at multiples of 8 elements, zeros between them: a bf16 kernel that starts
+ * elsewhere has few convolutions to choose from on a GPU. Only before the first declaration, and not for parameters that
+ * are trained. */
 void md_params_align(md_params *p);
 /* Kernels of convolutions will lie channels last ([O,kh,kw,I]) in the flat tensor, as a GPU reads them; shapes and names
  * stay. Before md_params_allocate. */
@@ -38,6 +39,7 @@ int md_params_clone(const md_params *p, tchc_dtype dt, md_params **out);
 int md_params_copy(md_params *dst, const md_params *src);
 
 int md_params_count(const md_params *p);
+/* Of all parameters, gaps not counted. */
 int64_t md_params_numel(const md_params *p);
 /* The name given at creation, for messages. */
 const char *md_params_what(const md_params *p);

@@ -36,6 +36,7 @@ int md_unet_block_fuse(const md_params *p, bool frozen, md_unet_block *k) {
   if (!frozen) goto out;
   TRY(md_fused_upsample_kernel(k->upsample.conv.w, k->upsample.spread, &k->upsample.kernel));
   tchc_keep(k->upsample.kernel);
+  tchc_free(&k->upsample.spread);
 out:
   return st;
 }

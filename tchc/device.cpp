@@ -7,6 +7,7 @@
 #include <torch/headeronly/version.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <typeinfo>
@@ -82,6 +83,17 @@ void *driver_function(const char *name) {
   return f;
 }
 } // namespace
+
+bool tchc::memory_was_refused() noexcept {
+  static std::atomic<int64_t> told{0};
+  try {
+    if (tchc_cuda_count() == 0) return false;
+    const int64_t now = at::getDeviceAllocator(at::kCUDA)->getDeviceStats(0).num_ooms;
+    return told.exchange(now) < now;
+  } catch (...) { // no device was used yet
+    return false;
+  }
+}
 
 void tchc::prefer_attention(tchc_attention_kernel first) {
   if (first == TCHC_ATTENTION_AUTO) return;

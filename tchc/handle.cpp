@@ -69,9 +69,9 @@ bool contains(const char *text, std::initializer_list<const char *> words) noexc
 
 // torch has one exception class for refused arguments, exhausted host memory and failed device calls.
 int class_of(const char *text) noexcept {
-  // cuDNN: each plan's workspace was refused; cuBLAS: its own
-  if (contains(text, {"DefaultCPUAllocator", "can't allocate memory", "out of memory", "unable to find an engine", "ALLOC_FAILED"}))
-    return E_NOMEM;
+  if (contains(text, {"DefaultCPUAllocator", "can't allocate memory", "out of memory", "ALLOC_FAILED"})) return E_NOMEM;
+  // cuDNN found none that runs: as each one's workspace was refused, or as none is for these operands
+  if (contains(text, {"unable to find an engine"})) return tchc::memory_was_refused() ? E_NOMEM : E_DEVICE;
   if (contains(text, {"CUDA error", "CUDA driver", "NVIDIA driver", "No CUDA GPUs", "cuDNN", "CUDNN", "CUBLAS",
                       "without ATen_cuda library", "not linked with support for cuda"}))
     return E_DEVICE;
@@ -100,6 +100,7 @@ int report(const Where &where) noexcept {
   } catch (const Failure &e) {
     return set(e.code(), where, e.what());
   } catch (const c10::OutOfMemoryError &e) {
+    (void)memory_was_refused(); // this refusal is told of
     return set(E_NOMEM, where, e.what_without_backtrace());
   } catch (const c10::AcceleratorError &e) {
     constexpr int cuda_memory = 2; // cudaErrorMemoryAllocation

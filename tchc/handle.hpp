@@ -59,6 +59,9 @@ template <class F> int guarded(const Where &where, F &&body) noexcept {
   }
 }
 
+// Has a GPU's allocator refused memory since this was asked last?
+bool memory_was_refused() noexcept;
+
 // "[2,4,8,12] f32" into out.
 void describe(const at::Tensor &t, char *out, size_t size) noexcept;
 

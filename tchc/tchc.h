@@ -74,7 +74,7 @@ typedef struct tchc_memory { int64_t allocated, allocated_peak, reserved, reserv
 TCHC_CHECKED int tchc_memory_stats(tchc_device d, tchc_memory *out);
 TCHC_CHECKED int tchc_memory_reset_peak(tchc_device d);
 /* Counts the bytes of tensors that this thread makes on the CPU from now on, until `false`; those made before count for
- * nothing, also when they end. E_FAIL when it is on (or off) already. */
+ * nothing; when one of them ends torch may warn of it on stderr. For bench and tests. E_FAIL when it is on (or off) already. */
 TCHC_CHECKED int tchc_memory_count(bool on);
 /* Total and free bytes of a CUDA device. */
 TCHC_CHECKED int tchc_memory_info(tchc_device d, int64_t *free_bytes, int64_t *total_bytes);

@@ -78,7 +78,8 @@ typedef struct norm {
   shape s;
   kn_type type;
   double *x, *dy, *r[2], *gamma, *beta, *bias, *shift;               /* inputs as the device has them */
-  double *offset;                                                    /* the sum of the last two; NULL: they are not used */
+  double *offset; /* the sum of those two that `parts` names; NULL: none */
+  int parts;
   double *part, *coef, *stats, *sum, *y, *dpart, *back, *red, *dx;   /* references */
   buffer bx, bdy, br[2], bgamma, bbeta, bbias, bshift, boffset, bpart, bcoef, bstats, bsum, by, bdpart, bback, bred, bdx;
 } norm;
@@ -86,7 +87,8 @@ typedef struct norm {
 static norm norm_make(shape s, kn_type type, size_t shift) {
   const int64_t n = s.N * s.HW * s.C, parts = s.N * kn_chunks(s.HW) * 2 * s.C;
   norm t = {.s = s, .type = type, .x = numbers(1, n, 0, 3), .dy = numbers(2, n, -1, 1), .gamma = numbers(3, s.C, 0.5, 2),
-            .beta = numbers(4, s.C, -1, 1), .bias = numbers(7, s.C, -1, 1), .shift = numbers(8, s.N * s.C, -1, 1), .r = {numbers(5, n, -1, 1), numbers(6, n, -1, 1)}, .part = room(parts),
+            .beta = numbers(4, s.C, -1, 1), .bias = numbers(7, s.C, -1, 1), .shift = numbers(8, s.N * s.C, -1, 1),
+            .r = {numbers(5, n, -1, 1), numbers(6, n, -1, 1)}, .part = room(parts),
             .coef = room(2 * s.N * s.C), .stats = room(2 * s.N * s.groups), .sum = room(s.N * s.C), .y = room(n),
             .dpart = room(parts), .back = room(2 * s.N * s.C), .red = room(3 * s.N * s.C), .dx = room(n)};
 
@@ -102,9 +104,22 @@ static norm norm_make(shape s, kn_type type, size_t shift) {
   return t;
 }
 
+enum { BIAS = 1, SHIFT = 2 };
+
+static void norm_offset(norm *t, int parts) {
+  const int64_t n = t->s.N * t->s.C;
+
+  t->parts = parts;
+  if (parts) t->offset = room(n);
+  for (int64_t i = 0; t->offset && i < n; i++)
+    t->offset[i] = (parts & BIAS ? t->bias[i % t->s.C] : 0) + (parts & SHIFT ? t->shift[i] : 0);
+}
+
 static void norm_free(norm *t) {
-  double *host[] = {t->x, t->dy, t->r[0], t->r[1], t->gamma, t->beta, t->bias, t->shift, t->offset, t->part, t->coef, t->stats, t->sum, t->y, t->dpart, t->back, t->red, t->dx};
-  buffer *device[] = {&t->bx, &t->bdy, &t->br[0], &t->br[1], &t->bgamma, &t->bbeta, &t->bbias, &t->bshift, &t->boffset, &t->bpart, &t->bcoef, &t->bstats, &t->bsum, &t->by, &t->bdpart, &t->bback, &t->bred, &t->bdx};
+  double *host[] = {t->x, t->dy, t->r[0], t->r[1], t->gamma, t->beta, t->bias, t->shift, t->offset,
+                    t->part, t->coef, t->stats, t->sum, t->y, t->dpart, t->back, t->red, t->dx};
+  buffer *device[] = {&t->bx, &t->bdy, &t->br[0], &t->br[1], &t->bgamma, &t->bbeta, &t->bbias, &t->bshift, &t->boffset,
+                      &t->bpart, &t->bcoef, &t->bstats, &t->bsum, &t->by, &t->bdpart, &t->bback, &t->bred, &t->bdx};
 
   for (size_t i = 0; i < sizeof host / sizeof *host; i++) free(host[i]);
   for (size_t i = 0; i < sizeof device / sizeof *device; i++) buffer_free(device[i]);
@@ -125,7 +140,8 @@ static void norm_reference(norm *t, bool silu, int residuals) {
 
 static kn_group_norm_args norm_args(const norm *t, bool silu) {
   return (kn_group_norm_args){.type = t->type, .N = t->s.N, .HW = t->s.HW, .C = t->s.C, .norm_C = t->s.C, .groups = t->s.groups,
-                              .silu = silu, .x = t->bx.data, .coef = floats(&t->bcoef), .stats = floats(&t->bstats), .offset = t->offset ? floats(&t->boffset) : NULL,
+                              .silu = silu, .x = t->bx.data, .coef = floats(&t->bcoef), .stats = floats(&t->bstats),
+                              .offset = t->offset ? floats(&t->boffset) : NULL,
                               .y = t->by.data, .dy = t->bdy.data, .ld = t->s.C, .part = out_floats(&t->bdpart),
                               .back = floats(&t->bback), .dx = t->bdx.data};
 }
@@ -133,22 +149,22 @@ static kn_group_norm_args norm_args(const norm *t, bool silu) {
 static kn_group_norm_coef_args coef_args(const norm *t) {
   return (kn_group_norm_coef_args){.N = t->s.N, .HW = t->s.HW, .C = t->s.C, .groups = t->s.groups, .eps = 1e-5,
                                    .part = {floats(&t->bpart)}, .C1 = t->s.C, .gamma = floats(&t->bgamma),
-                                   .beta = floats(&t->bbeta), .bias = t->offset ? floats(&t->bbias) : NULL,
-                                   .shift = t->offset ? floats(&t->bshift) : NULL, .offset = t->offset ? out_floats(&t->boffset) : NULL,
-                                   .coef = out_floats(&t->bcoef), .stats = out_floats(&t->bstats),
+                                   .beta = floats(&t->bbeta), .bias = t->parts & BIAS ? floats(&t->bbias) : NULL,
+                                   .shift = t->parts & SHIFT ? floats(&t->bshift) : NULL,
+                                   .offset = t->offset ? out_floats(&t->boffset) : NULL, .coef = out_floats(&t->bcoef), .stats = out_floats(&t->bstats),
                                    .sum = out_floats(&t->bsum)};
 }
 
 static kn_group_norm_back_args back_args(const norm *t) {
   return (kn_group_norm_back_args){t->s.N, t->s.HW, t->s.C, t->s.groups, floats(&t->bdpart), floats(&t->bgamma),
-                                   floats(&t->bstats), t->offset ? floats(&t->boffset) : NULL, floats(&t->bsum), out_floats(&t->bback), out_floats(&t->bred)};
+                                   floats(&t->bstats), t->offset ? floats(&t->boffset) : NULL, floats(&t->bsum),
+                                   out_floats(&t->bback), out_floats(&t->bred)};
 }
 
 /* The whole of it, each kernel on the results of the one before. */
-static void one_norm(shape s, kn_type type, size_t shift, bool silu, int residuals, bool in_place) {
+static void one_norm(shape s, kn_type type, size_t shift, bool silu, int offset, int residuals, bool in_place) {
   norm t = norm_make(s, type, shift);
-  if (silu) t.offset = room(s.N * s.C);
-  for (int64_t i = 0; t.offset && i < s.N * s.C; i++) t.offset[i] = t.bias[i % s.C] + t.shift[i];
+  norm_offset(&t, offset);
   const kn_add_stats_args stats = {.type = type, .N = s.N, .HW = s.HW, .C = s.C, .h = t.bx.data, .part = out_floats(&t.bpart)};
   const kn_group_norm_coef_args coef = coef_args(&t);
   const kn_group_norm_back_args back = back_args(&t);
@@ -181,7 +197,7 @@ static void group_norm(void **state) {
   for (int i = 0; i < SHAPES; i++) {
     for (int v = 0; v < 4; v++) {
       device_last_thread_first(v & 1);
-      one_norm(shapes[i], types[v & 1], v == 3, v & 2, v == 0 ? 2 : v - 1, v == 1);
+      one_norm(shapes[i], types[v & 1], v == 3, v & 2, (i + v) & (BIAS | SHIFT), v == 0 ? 2 : v - 1, v == 1);
     }
   }
 }
@@ -194,6 +210,7 @@ static void two_sources_are_one(void **state) {
   (void)state;
   for (int type = 0; type < 2; type++) {
     norm t = norm_make(s, types[type], 0);
+    norm_offset(&t, BIAS | SHIFT);
     kn_group_norm_coef_args coef = coef_args(&t);
     const kn_group_norm_back_args back = back_args(&t);
     buffer part[2], x[2], dx[2];

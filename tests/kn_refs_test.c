@@ -68,8 +68,8 @@ typedef struct group_norm {
 
 static group_norm group_norm_make(int64_t N, int64_t HW, int64_t C, int groups, bool silu, bool offset) {
   const int64_t all = N * HW * C, parts = N * kn_chunks(HW) * 2 * C;
-  group_norm t = {N, HW, C, groups, silu, offset ? numbers(5, N * C) : NULL, numbers(1, all), numbers(2, all), numbers(3, C), numbers(4, C),
-                  room(parts), room(2 * N * C), room(2 * N * groups), room(N * C), room(all), room(2 * N * C),
+  group_norm t = {N, HW, C, groups, silu, offset ? numbers(5, N * C) : NULL, numbers(1, all), numbers(2, all),
+                  numbers(3, C), numbers(4, C), room(parts), room(2 * N * C), room(2 * N * groups), room(N * C), room(all), room(2 * N * C),
                   room(3 * N * C), room(all)};
 
   for (int64_t i = 0; i < all; i++) t.x[i] += 3; /* a mean worth subtracting */

@@ -34,6 +34,36 @@ static void test_layout(void **state) {
   md_params_destroy(&p);
 }
 
+static void test_aligned(void **state) {
+  md_params *p = NULL, *q = NULL;
+  const float v[11] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+  float flat[24];
+  (void)state;
+  check_ok(md_params_create("aligned", &p));
+  md_params_align(p);
+  check_ok(md_params_declare(p, 1, (int64_t[]){3}, "a"));
+  check_ok(md_params_declare(p, 2, (int64_t[]){1, 11}, "b"));
+  check_ok(md_params_declare(p, 2, (int64_t[]){1, 11}, "c"));
+  assert_int_equal(md_params_numel(p), 25);
+  assert_int_equal(md_params_at(p, 1)->offset, 8);
+  assert_int_equal(md_params_at(p, 2)->offset, 24);
+  check_ok(md_params_allocate(p, TCHC_F32, TCHC_CPU_DEVICE));
+  check_ok(md_params_put(p, 0, v));
+  check_ok(md_params_put(p, 1, v));
+  check_ok(md_params_clone(p, TCHC_F64, &q));
+  assert_int_equal(md_params_at(q, 2)->offset, 24);
+  assert_int_equal(tchc_numel(md_params_flat(q)), 35);
+  check_ok(md_params_copy(p, q));
+  tchc_tensor *front = NULL, *joined = NULL;
+  check_ok(tchc_narrow(md_params_flat(p), 0, 0, 24, &front));
+  to_floats(front, flat, 24);
+  for (int i = 0; i < 24; i++) assert_true(flat[i] == (i < 3 ? v[i] : i < 8 || i > 18 ? 0 : v[i - 8]));
+  check_fails(E_SHAPE, "b and c cannot be one matrix", md_params_span(p, 1, 2, &joined));
+  tchc_free(&front);
+  md_params_destroy(&p);
+  md_params_destroy(&q);
+}
+
 static void test_twice(void **state) {
   md_params *p = small(TCHC_NO_DTYPE);
   (void)state;
@@ -134,7 +164,7 @@ static void test_random(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      LIVE_TEST(test_layout),    LIVE_TEST(test_twice),  LIVE_TEST(test_copies), LIVE_TEST(test_gradients),
+      LIVE_TEST(test_layout),    LIVE_TEST(test_aligned), LIVE_TEST(test_twice),  LIVE_TEST(test_copies), LIVE_TEST(test_gradients),
       LIVE_TEST(test_views_follow_the_flat_buffer), LIVE_TEST(test_random)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,8 +17,8 @@ typedef struct tr_device {
 /* The process's first torch call. run.memory_limit caps the allocator of a GPU. Errors: E_DEVICE: run.device: cuda
  * without one, or a build without CUDA kernels. */
 int tr_device_open(const cf_config *c, tr_device *out);
-/* Are convolutions of a new size measured, for seconds, before the fastest way is taken? On after tr_device_open. No effect with
- * run.deterministic. */
+/* Are convolutions of a new size measured, for seconds, before the fastest way is taken? On after tr_device_open. A size that
+ * was met while it was off stays unmeasured. No effect with run.deterministic. */
 int tr_device_tune(const cf_config *c, bool on);
 /* Bytes that a run may use: of a GPU what is free now and the limit leaves, of the CPU the machine's memory or the limit.
  * 0: unknown. */

@@ -52,6 +52,7 @@ tr_footprint tr_footprint_unet(const md_unet_config *c, int h, int w, tr_footpri
   const int64_t first = c->block_out_channels[0];
   tally t = {.way = way, .kept = (way.fused ? 2 : 3) * first * h * w}; /* conv_in's output, and what conv_out reads */
   int64_t skips[MD_MAX_BLOCKS * (MD_MAX_LAYERS + 1)], area[MD_MAX_BLOCKS], before = first, fixed = 0;
+  bool even[MD_MAX_BLOCKS] = {false}; /* is the level above exactly twice as high and wide? */
   int n = 0;
 
   skips[n++] = first;
@@ -63,6 +64,7 @@ tr_footprint tr_footprint_unet(const md_unet_config *c, int h, int w, tr_footpri
       if (c->down_attention[i]) add_transformer(&t, out, area[i], c->transformer_layers[i]);
     }
     if (i == last) break;
+    even[i + 1] = h % 2 == 0 && w % 2 == 0;
     h = (int)halved(h);
     w = (int)halved(w);
     t.kept += out * (way.fused ? (int64_t)h * w : area[i]); /* the downsampler's */
@@ -76,8 +78,9 @@ tr_footprint tr_footprint_unet(const md_unet_config *c, int h, int w, tr_footpri
       if (c->up_attention[last - i]) add_transformer(&t, out, area[i], c->transformer_layers[i]);
     }
     if (!i) break;
-    t.kept += out * area[i - 1];           /* the upsampler's */
-    if (way.fused) fixed += 16 * out * out; /* its kernel as a transposed convolution's */
+    t.kept += out * area[i - 1]; /* the upsampler's: fused, its output; plain, what its convolution reads */
+    if (way.fused && !even[i]) t.kept += out * area[i - 1];
+    if (way.fused && even[i]) fixed += 16 * out * out; /* its kernel as a transposed convolution's */
   }
   return (tr_footprint){t.kept, t.back, fixed};
 }

@@ -82,7 +82,7 @@ TIMED(TR_KN_LAYER_NORM, layer_norm, (void *stream, const kn_layer_norm_args *a),
 TIMED(TR_KN_LAYER_NORM, layer_norm_bwd, (void *stream, const kn_layer_norm_bwd_args *a), (stream, a))
 
 int tr_kernel_times_open(const kn_cuda *k, tchc_device d, const kn_cuda **table) {
-  static const kn_cuda timed = {.size = sizeof(kn_cuda), .affine_l1 = affine_l1, .angular = angular,
+  static const kn_cuda timed = {.affine_l1 = affine_l1, .angular = angular,
                                 .sumsq_f32 = sumsq_f32, .adamw_f32 = adamw_f32, .add_stats = add_stats,
                                 .group_norm_coef = group_norm_coef, .group_norm_apply = group_norm_apply,
                                 .group_norm_reduce = group_norm_reduce, .group_norm_back = group_norm_back,

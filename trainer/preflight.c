@@ -116,7 +116,7 @@ out:
   return st;
 }
 
-int tr_preflight_gradient(const tr_step_opts *o, tr_network *net, ds_group *const *groups, int n) {
+int tr_preflight_gradient(const tr_step_opts *o, tr_network *net, ds_group *const *groups, int n, bool whole) {
   int st = OK;
   tr_step_opts one = *o;
   tr_stepper *stepper = NULL;
@@ -125,13 +125,15 @@ int tr_preflight_gradient(const tr_step_opts *o, tr_network *net, ds_group *cons
   bool empty;
   int last = -1;
 
-  one.groups = 1;
-  one.unet_batch = o->group;
-  one.decoder_batch = o->decoder_batch < o->group ? o->decoder_batch : o->group;
+  if (!whole) {
+    one.groups = 1;
+    one.unet_batch = o->group;
+    one.decoder_batch = o->decoder_batch < o->group ? o->decoder_batch : o->group;
+  }
   TRY(tr_stepper_create(&one, net, &stepper));
-  for (int g = 0; g < n && norm == 0; g++) {
-    if (!tr_group_valid(groups[g])) continue;
+  for (int g = 0; g + one.groups <= n && norm == 0; g += one.groups) {
     TRY(tr_stepper_run(stepper, &groups[g], &empty));
+    if (empty) continue;
     TRY(gradient_norm(net, &norm));
     last = g;
   }
