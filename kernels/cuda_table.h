@@ -13,19 +13,8 @@ typedef struct kn_cuda_layout {
   size_t version, table, loss, adamw, norm, add_stats, group_norm_coef, group_norm, group_norm_back, layer_norm, layer_norm_bwd;
 } kn_cuda_layout;
 
-static inline kn_cuda_layout kn_cuda_layout_here(void) {
-  return (kn_cuda_layout){.version = 2,
-                          .table = sizeof(kn_cuda),
-                          .loss = sizeof(kn_loss_args),
-                          .adamw = sizeof(kn_adamw_step),
-                          .norm = sizeof(kn_norm),
-                          .add_stats = sizeof(kn_add_stats_args),
-                          .group_norm_coef = sizeof(kn_group_norm_coef_args),
-                          .group_norm = sizeof(kn_group_norm_args),
-                          .group_norm_back = sizeof(kn_group_norm_back_args),
-                          .layer_norm = sizeof(kn_layer_norm_args),
-                          .layer_norm_bwd = sizeof(kn_layer_norm_bwd_args)};
-}
+/* As this side was built. */
+kn_cuda_layout kn_cuda_layout_here(void);
 
 /* The library's one exported function. layout: the caller's; err_set: the caller's, for messages to arrive in its own
  * thread-local text. NULL when the layouts differ. */

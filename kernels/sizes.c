@@ -3,6 +3,7 @@
 
 #include "kernels/adamw.h"
 #include "kernels/add_stats.h"
+#include "kernels/cuda_table.h"
 #include "kernels/layer_norm.h"
 #include "kernels/loss_args.h"
 
@@ -49,4 +50,18 @@ kn_adamw_factors kn_adamw_factors_of(const kn_adamw_step *s) {
                             .eps = (float)s->eps,
                             .step = (float)(s->lr / bias1),
                             .ema = (float)(1 - s->ema_decay)};
+}
+
+kn_cuda_layout kn_cuda_layout_here(void) {
+  return (kn_cuda_layout){.version = 2,
+                          .table = sizeof(kn_cuda),
+                          .loss = sizeof(kn_loss_args),
+                          .adamw = sizeof(kn_adamw_step),
+                          .norm = sizeof(kn_norm),
+                          .add_stats = sizeof(kn_add_stats_args),
+                          .group_norm_coef = sizeof(kn_group_norm_coef_args),
+                          .group_norm = sizeof(kn_group_norm_args),
+                          .group_norm_back = sizeof(kn_group_norm_back_args),
+                          .layer_norm = sizeof(kn_layer_norm_args),
+                          .layer_norm_bwd = sizeof(kn_layer_norm_bwd_args)};
 }
