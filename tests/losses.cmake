@@ -19,7 +19,7 @@ target_compile_options(kernels_on_cpu PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -W
 target_link_libraries(kernels_on_cpu PUBLIC kernels)
 
 e2eft_test(ls_loss_test LINK losses kernels_on_cpu LABELS golden)
-e2eft_test(md_fused_test LINK models kernels_on_cpu TIMEOUT 400)
+e2eft_test(md_fused_test LINK models kernels_on_cpu TIMEOUT 600)
 foreach(op losses adamw blocks)
   set(source SOURCES ${CMAKE_CURRENT_LIST_DIR}/kn_${op}_device_test.c)
   e2eft_test(kn_${op}_on_cpu_test ${source} LINK kernels_on_cpu)

@@ -295,8 +295,7 @@ static void bf16_errors(const char *model, run_fn run, const way *ways, int n, i
 }
 
 static void bf16_about_as_well(const char *part, run_fn run) {
-  static const int sizes[][2] = {{24, 16}, {16, 16}, {32, 16}, {24, 24}, {16, 32}, {8, 24},
-                                 {40, 16}, {16, 40}, {32, 32}, {8, 48}, {40, 8}, {24, 40}};
+  static const int sizes[][2] = {{24, 16}, {16, 16}, {32, 16}, {16, 24}, {16, 32}, {8, 24}, {8, 48}, {24, 24}};
   enum { SIZES = sizeof sizes / sizeof *sizes };
   char dir[IO_PATH_MAX];
 
@@ -318,7 +317,7 @@ static void bf16_about_as_well(const char *part, run_fn run) {
     print_message("%s: error of the output %.2f times that of plain bf16, of the gradient %.2f times\n", dir,
                   exp(ratio[0][REFERENCES]), exp(ratio[1][REFERENCES]));
     expect("output in bf16", exp(ratio[0][REFERENCES]), 1.2);
-    expect("gradient in bf16", exp(ratio[1][REFERENCES]), 1.8);
+    expect("gradient in bf16", exp(ratio[1][REFERENCES]), 2.2);
   }
 }
 
