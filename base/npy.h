@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/element.h"
 #include "base/err.h"
 #ifdef __cplusplus
 extern "C" {
@@ -13,11 +14,10 @@ int npy_save_f32(const char *path, int ndim, const int64_t *shape, const float *
 /* The same for data of 0 and 1, as numpy's bool. */
 int npy_save_bool(const char *path, int ndim, const int64_t *shape, const uint8_t *data);
 
-typedef enum { NPY_U8, NPY_BOOL, NPY_I8, NPY_U16, NPY_I16, NPY_U32, NPY_I32, NPY_I64, NPY_F16, NPY_F32, NPY_F64 } npy_type;
 enum { NPY_MAX_DIMS = 8 };
 /* data: of a file in memory, C order, little endian, not aligned. */
 typedef struct npy_array {
-  npy_type type;
+  el_type type; /* u8 for booleans */
   int ndim;
   int64_t shape[NPY_MAX_DIMS];
   const void *data;

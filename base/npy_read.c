@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/half.h"
 #include "base/io.h"
 #include "base/npy.h"
 
@@ -104,15 +103,14 @@ static bool take_header(text *t, header *h) {
   return t->at == t->end && h->has_descr && h->has_order && h->has_shape;
 }
 
-typedef struct kind { const char *descr; size_t size; } kind;
-static const kind kinds[] = {[NPY_U8] = {"|u1", 1},  [NPY_BOOL] = {"|b1", 1}, [NPY_I8] = {"|i1", 1},  [NPY_U16] = {"<u2", 2},
-                             [NPY_I16] = {"<i2", 2}, [NPY_U32] = {"<u4", 4},  [NPY_I32] = {"<i4", 4}, [NPY_I64] = {"<i8", 8},
-                             [NPY_F16] = {"<f2", 2}, [NPY_F32] = {"<f4", 4},  [NPY_F64] = {"<f8", 8}};
+static bool find_type(const char *descr, el_type *out) {
+  static const struct { const char *descr; el_type type; } all[] = {
+      {"|u1", EL_U8},  {"|b1", EL_U8},  {"|i1", EL_I8},  {"<u2", EL_U16}, {"<i2", EL_I16}, {"<u4", EL_U32},
+      {"<i4", EL_I32}, {"<i8", EL_I64}, {"<f2", EL_F16}, {"<f4", EL_F32}, {"<f8", EL_F64}};
 
-static bool find_type(const char *descr, npy_type *out) {
-  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-    if (strcmp(descr, kinds[i].descr) == 0) {
-      *out = (npy_type)i;
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (strcmp(descr, all[i].descr) == 0) {
+      *out = all[i].type;
       return true;
     }
   return false;
@@ -148,7 +146,7 @@ static int check_header(const header *h, npy_array *out, size_t *bytes) {
     out->shape[i] = h->shape[i];
     NEED(!__builtin_mul_overflow(out->count, (size_t)h->shape[i], &out->count), E_FORMAT, "dimension %d is %" PRId64, i, h->shape[i]);
   }
-  NEED(!__builtin_mul_overflow(out->count, kinds[out->type].size, bytes), E_FORMAT, "%zu elements", out->count);
+  NEED(!__builtin_mul_overflow(out->count, el_size(out->type), bytes), E_FORMAT, "%zu elements", out->count);
 out:
   return st;
 }
@@ -173,25 +171,6 @@ out:
   return st;
 }
 
-static float element(npy_type type, const char *p) {
-  union { uint8_t u8; int8_t i8; uint16_t u16; int16_t i16; uint32_t u32; int32_t i32; int64_t i64; float f32; double f64; } v;
-
-  memcpy(&v, p, kinds[type].size);
-  switch (type) {
-  case NPY_U8:
-  case NPY_BOOL: return (float)v.u8;
-  case NPY_I8: return (float)v.i8;
-  case NPY_U16: return (float)v.u16;
-  case NPY_I16: return (float)v.i16;
-  case NPY_U32: return (float)v.u32;
-  case NPY_I32: return (float)v.i32;
-  case NPY_I64: return (float)v.i64;
-  case NPY_F16: return half_to_f32(v.u16);
-  case NPY_F32: return v.f32;
-  default: return (float)v.f64;
-  }
-}
-
 int npy_parse_f32(const char *path, const char *buf, size_t bytes, int *ndim, int64_t *shape, float **data) {
   int st = OK;
   npy_array a;
@@ -199,7 +178,7 @@ int npy_parse_f32(const char *path, const char *buf, size_t bytes, int *ndim, in
 
   TRY_AS(st, npy_parse(buf, bytes, &a), "%s", path);
   NEED((values = malloc(a.count ? a.count * sizeof *values : 1)) != NULL, E_NOMEM, "%s: %zu floats", path, a.count);
-  for (size_t i = 0; i < a.count; i++) values[i] = element(a.type, (const char *)a.data + kinds[a.type].size * i);
+  for (size_t i = 0; i < a.count; i++) values[i] = el_f32(a.type, (const char *)a.data + el_size(a.type) * i);
   *ndim = a.ndim;
   memcpy(shape, a.shape, (size_t)a.ndim * sizeof *shape);
   *data = values;

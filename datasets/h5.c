@@ -45,11 +45,11 @@ static int h5_failed(const char *path, const char *what) {
     }                                                                                                                \
   } while (0)
 
-static int wrong_type(const struct file *f, ds_element want) {
+static int wrong_type(const struct file *f, el_type want) {
   const H5T_class_t c = H5Tget_class(f->type);
 
   return err_set(E_DATA, __FILE__, __LINE__, "%s: wanted a `dataset` of little-endian %s, found %zu-bit %s", f->path,
-                 ds_element_name(want), 8 * H5Tget_size(f->type),
+                 el_name(want), 8 * H5Tget_size(f->type),
                  c == H5T_FLOAT     ? "float"
                  : c == H5T_INTEGER ? "integer"
                                     : "other type");
@@ -128,7 +128,7 @@ out:
   return st;
 }
 
-static int check_type(const struct file *f, ds_element want) {
+static int check_type(const struct file *f, el_type want) {
   int st = OK;
   hid_t t = -1;
 
@@ -266,7 +266,7 @@ out:
   return st;
 }
 
-int ds_h5_read(ds_h5 *h, const char *path, ds_element type, int ndim, int64_t *shape, ds_buf *out) {
+int ds_h5_read(ds_h5 *h, const char *path, el_type type, int ndim, int64_t *shape, ds_buf *out) {
   int st = OK;
   size_t bytes;
   struct file f;
@@ -287,7 +287,7 @@ out:
   return st;
 }
 
-int ds_h5_read_image(ds_h5 *h, const char *path, ds_element type, int channels, int *H, int *W, ds_buf *out) {
+int ds_h5_read_image(ds_h5 *h, const char *path, el_type type, int channels, int *H, int *W, ds_buf *out) {
   int st = OK;
   int64_t shape[DS_H5_DIMS_MAX] = {0, 0, channels};
 
@@ -301,15 +301,15 @@ out:
 
 /* ---- arrays of any type ---- */
 
-static int find_type(const struct file *f, ds_element *out) {
+static int find_type(const struct file *f, el_type *out) {
   int st = OK;
 
-  for (int t = 0; t < DS_ELEMENTS; t++) {
-    const hid_t type = ds_h5_type((ds_element)t);
+  for (int t = 0; t < EL_TYPES; t++) {
+    const hid_t type = ds_h5_type((el_type)t);
     const bool same = type >= 0 && H5Tequal(f->type, type) > 0;
     if (type >= 0) H5Tclose(type);
     if (!same) continue;
-    *out = (ds_element)t;
+    *out = (el_type)t;
     return OK;
   }
   FAIL(E_DATA, "%s: elements of %zu bytes that are no little-endian integers of 8 to 64 or floats of 16 to 64 bits",

@@ -20,9 +20,9 @@ void ds_h5_free(ds_h5 *h);
 
 /* ndim <= DS_H5_DIMS_MAX extents. In: the wanted ones, 0 = any; out: the file's. out: the elements, halves as their
  * bits. Errors: E_DATA naming the file with libhdf5's innermost reason, E_NOMEM. */
-int ds_h5_read(ds_h5 *h, const char *path, ds_element type, int ndim, int64_t *shape, ds_buf *out);
+int ds_h5_read(ds_h5 *h, const char *path, el_type type, int ndim, int64_t *shape, ds_buf *out);
 /* An image [H,W] (channels 1) or [H,W,channels]. */
-int ds_h5_read_image(ds_h5 *h, const char *path, ds_element type, int channels, int *H, int *W, ds_buf *out);
+int ds_h5_read_image(ds_h5 *h, const char *path, el_type type, int channels, int *H, int *W, ds_buf *out);
 /* Dataset `name` (a path within the file; NULL: the one that its root holds) of 1 to 3 dimensions and any type of
  * array.h. `bytes` keeps the elements. Errors: as ds_h5_read. */
 int ds_h5_read_array(ds_h5 *h, const char *path, const char *name, ds_buf *bytes, ds_array *out);

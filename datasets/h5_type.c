@@ -11,18 +11,18 @@ static hid_t half_type(void) {
   return H5I_INVALID_HID;
 }
 
-int64_t ds_h5_type(ds_element t) {
+int64_t ds_h5_type(el_type t) {
   switch (t) {
-  case DS_U8: return H5Tcopy(H5T_STD_U8LE);
-  case DS_I8: return H5Tcopy(H5T_STD_I8LE);
-  case DS_U16: return H5Tcopy(H5T_STD_U16LE);
-  case DS_I16: return H5Tcopy(H5T_STD_I16LE);
-  case DS_U32: return H5Tcopy(H5T_STD_U32LE);
-  case DS_I32: return H5Tcopy(H5T_STD_I32LE);
-  case DS_I64: return H5Tcopy(H5T_STD_I64LE);
-  case DS_F16: return half_type();
-  case DS_F32: return H5Tcopy(H5T_IEEE_F32LE);
-  case DS_F64: break;
+  case EL_U8: return H5Tcopy(H5T_STD_U8LE);
+  case EL_I8: return H5Tcopy(H5T_STD_I8LE);
+  case EL_U16: return H5Tcopy(H5T_STD_U16LE);
+  case EL_I16: return H5Tcopy(H5T_STD_I16LE);
+  case EL_U32: return H5Tcopy(H5T_STD_U32LE);
+  case EL_I32: return H5Tcopy(H5T_STD_I32LE);
+  case EL_I64: return H5Tcopy(H5T_STD_I64LE);
+  case EL_F16: return half_type();
+  case EL_F32: return H5Tcopy(H5T_IEEE_F32LE);
+  case EL_F64: break;
   }
   return H5Tcopy(H5T_IEEE_F64LE);
 }

@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 /* An hid_t: little endian, as files have it; to be closed with H5Tclose. Negative: libhdf5 failed. */
-int64_t ds_h5_type(ds_element t);
+int64_t ds_h5_type(el_type t);
 #ifdef __cplusplus
 }
 #endif

@@ -82,7 +82,7 @@ out:
 }
 
 /* With the library's lock held. *written false: HDF5 said no, errno may say why. */
-static bool write_locked(const char *path, ds_element type, int rank, const hsize_t *dims, const hsize_t *chunk, const void *data,
+static bool write_locked(const char *path, el_type type, int rank, const hsize_t *dims, const hsize_t *chunk, const void *data,
                          const tiles *t) {
   const hid_t ft = ds_h5_type(type), space = H5Screate_simple(rank, dims, NULL), plist = H5Pcreate(H5P_DATASET_CREATE);
   const hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
@@ -103,9 +103,9 @@ static bool write_locked(const char *path, ds_element type, int rank, const hsiz
   return good;
 }
 
-int ds_h5_write(const char *path, ds_element type, int rank, const int64_t *dims, const void *data) {
+int ds_h5_write(const char *path, el_type type, int rank, const int64_t *dims, const void *data) {
   int st = OK;
-  const bool compressed = ds_element_size(type) == 2;
+  const bool compressed = el_size(type) == 2;
   hsize_t size[MAX_RANK] = {1, 1, 1}, chunk[MAX_RANK];
   tiles t = {0};
   bool good;

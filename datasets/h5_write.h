@@ -10,7 +10,7 @@ extern "C" {
 #endif
 /* data: rank dims, row-major; f16 as IEEE bits. Types of 2 bytes are compressed, others written contiguous, as Hypersim's camera
  * files are. Errors: E_DISK, E_IO, E_NOMEM. */
-int ds_h5_write(const char *path, ds_element type, int rank, const int64_t *dims, const void *data);
+int ds_h5_write(const char *path, el_type type, int rank, const int64_t *dims, const void *data);
 #ifdef __cplusplus
 }
 #endif

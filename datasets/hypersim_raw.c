@@ -23,7 +23,7 @@ out:
 }
 
 /* One HDF5 image of the frame; all must have the size of the first, the colour. */
-static int read_h5(ds_source *s, const ds_hypersim_item *it, const char *what, ds_element type, int channels,
+static int read_h5(ds_source *s, const ds_hypersim_item *it, const char *what, el_type type, int channels,
                    ds_buf *out) {
   int st = OK;
   const bool first = out == &s->colour;
@@ -182,9 +182,9 @@ int ds_hypersim_raw_decode(ds_source *s, const ds_hypersim_item *it) {
   int st = OK;
   ds_camera camera;
 
-  TRY(read_h5(s, it, "color.hdf5", DS_F16, 3, &s->colour));
-  TRY(read_h5(s, it, "render_entity_id.hdf5", DS_I16, 1, &s->entity));
-  TRY(read_h5(s, it, "depth_meters.hdf5", DS_F16, 1, &s->distance));
+  TRY(read_h5(s, it, "color.hdf5", EL_F16, 3, &s->colour));
+  TRY(read_h5(s, it, "render_entity_id.hdf5", EL_I16, 1, &s->entity));
+  TRY(read_h5(s, it, "depth_meters.hdf5", EL_F16, 1, &s->distance));
   TRY(check_entities(s, it));
   if (it->per_scene) camera = *it->per_scene;
   else ds_camera_fixed(s->frame.H, s->frame.W, DS_REFERENCE_FOCAL * s->frame.W / 1024, &camera);
@@ -197,7 +197,7 @@ int ds_hypersim_raw_decode(ds_source *s, const ds_hypersim_item *it) {
     TRY(make_reference_normals(s, it));
     goto out;
   }
-  TRY(read_h5(s, it, "normal_cam.hdf5", DS_F16, 3, &s->vectors));
+  TRY(read_h5(s, it, "normal_cam.hdf5", EL_F16, 3, &s->vectors));
   TRY(make_normals(s, &camera));
 out:
   return st;

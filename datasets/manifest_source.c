@@ -131,7 +131,7 @@ out:
 }
 
 /* One of the row's float files, of the size of its image. */
-static int read_floats(ds_source *s, const ds_row *row, ds_row_file f, int channels, ds_buf *out, ds_element *stored) {
+static int read_floats(ds_source *s, const ds_row *row, ds_row_file f, int channels, ds_buf *out, el_type *stored) {
   int st = OK;
   char path[IO_PATH_MAX], rgb[IO_PATH_MAX];
   int H, W;
@@ -156,12 +156,12 @@ static void make_planar(const ds_row *row, float *depth, int H, int W) {
 
 static int read_depth(ds_source *s, const ds_row *row) {
   int st = OK;
-  ds_element stored;
+  el_type stored;
 
   TRY(read_floats(s, row, DS_ROW_DEPTH, 1, &s->frame.depth, &stored));
   const size_t n = (size_t)s->frame.H * (size_t)s->frame.W;
   const double given = row->depth_unit > 0 ? row->depth_unit : s->o.depth_unit;
-  const double unit = given > 0 ? given : ds_element_is_float(stored) ? 1 : MILLIMETRE;
+  const double unit = given > 0 ? given : el_is_float(stored) ? 1 : MILLIMETRE;
   float *depth = s->frame.depth.p;
   for (size_t i = 0; i < n; i++) depth[i] = (float)(depth[i] * unit);
   if (row->euclidean < 0 ? s->o.euclidean : row->euclidean) make_planar(row, depth, s->frame.H, s->frame.W);
@@ -186,7 +186,7 @@ out:
 static int apply_mask(ds_source *s, const ds_row *row) {
   int st = OK;
   list *l = list_of(s);
-  ds_element stored;
+  el_type stored;
 
   TRY(read_floats(s, row, DS_ROW_MASK, 1, &l->mask, &stored));
   const float *mask = l->mask.p;
@@ -220,16 +220,16 @@ static void take_vectors(ds_normals_frame frame, float *v, size_t n, size_t *uni
 
 static int read_normals(ds_source *s, const ds_row *row) {
   int st = OK;
-  ds_element stored;
+  el_type stored;
   size_t unit, other;
   char path[IO_PATH_MAX];
 
   TRY(read_floats(s, row, DS_ROW_NORMALS, 3, &s->frame.normals, &stored));
   TRY(ds_manifest_path(list_of(s)->m, row, DS_ROW_NORMALS, path));
-  NEED(ds_element_is_float(stored) || stored == DS_U8 || stored == DS_U16, E_DATA,
-       "%s: normals as %s; wanted floats, or 8 or 16-bit codes", path, ds_element_name(stored));
+  NEED(el_is_float(stored) || stored == EL_U8 || stored == EL_U16, E_DATA,
+       "%s: normals as %s; wanted floats, or 8 or 16-bit codes", path, el_name(stored));
   const size_t n = (size_t)s->frame.H * (size_t)s->frame.W;
-  if (!ds_element_is_float(stored)) decode_codes(s->frame.normals.p, n, stored == DS_U8 ? 255 : 65535);
+  if (!el_is_float(stored)) decode_codes(s->frame.normals.p, n, stored == EL_U8 ? 255 : 65535);
   take_vectors(s->o.normals_frame, s->frame.normals.p, n, &unit, &other);
   NEED(unit >= other, E_DATA, "%s: no normal map: %zu vectors are not of unit length, %zu are", path, other, unit);
   s->frame.normals_are_images = false;

@@ -7,9 +7,6 @@
 enum { FILE_MAX = 1 << 30 };
 
 int ds_npy_read(const char *path, ds_buf *file, ds_array *out) {
-  static const ds_element types[] = {[NPY_U8] = DS_U8,   [NPY_BOOL] = DS_U8, [NPY_I8] = DS_I8,   [NPY_U16] = DS_U16, [NPY_I16] = DS_I16,
-                                     [NPY_U32] = DS_U32, [NPY_I32] = DS_I32, [NPY_I64] = DS_I64,
-                                     [NPY_F16] = DS_F16, [NPY_F32] = DS_F32, [NPY_F64] = DS_F64};
   int st = OK;
   size_t n;
   npy_array a;
@@ -18,7 +15,7 @@ int ds_npy_read(const char *path, ds_buf *file, ds_array *out) {
   TRY_AS(E_DATA, npy_parse(file->p, n, &a), "%s", path);
   NEED(a.ndim >= 1 && a.ndim <= DS_ARRAY_DIMS_MAX, E_DATA, "%s: an array of %d dimensions, 1 to %d wanted", path, a.ndim, DS_ARRAY_DIMS_MAX);
   for (int i = 0; i < a.ndim; i++) NEED(a.shape[i] > 0, E_DATA, "%s: dimension %d is %" PRId64, path, i, a.shape[i]);
-  *out = (ds_array){.type = types[a.type], .ndim = a.ndim, .data = a.data};
+  *out = (ds_array){.type = a.type, .ndim = a.ndim, .data = a.data};
   memcpy(out->shape, a.shape, (size_t)a.ndim * sizeof *a.shape);
 out:
   return st;

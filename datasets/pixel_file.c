@@ -54,7 +54,7 @@ static int read_png(ds_pixel_reader *r, const char *path, ds_array *out) {
   int H, W, channels, bits;
 
   TRY(ds_png_read(path, &r->pixels, &H, &W, &channels, &bits));
-  *out = (ds_array){bits == 8 ? DS_U8 : DS_U16, 3, {H, W, channels}, r->pixels.p};
+  *out = (ds_array){bits == 8 ? EL_U8 : EL_U16, 3, {H, W, channels}, r->pixels.p};
 out:
   return st;
 }
@@ -76,7 +76,7 @@ out:
 }
 
 int ds_pixels_floats(ds_pixel_reader *r, const char *path, int channels, ds_buf *out, int *H, int *W,
-                     ds_element *stored) {
+                     el_type *stored) {
   int st = OK;
   int h, w, c;
   ds_array a;
@@ -115,11 +115,11 @@ out:
 /* ---- colours ---- */
 
 /* Floats of a file in bytes; floats as stored may reach a little over 1 by rounding. */
-static int to_byte(const char *path, ds_element stored, float v, uint8_t *out) {
+static int to_byte(const char *path, el_type stored, float v, uint8_t *out) {
   int st = OK;
 
-  if (stored == DS_U8) *out = (uint8_t)v;
-  else if (stored == DS_U16) *out = (uint8_t)((unsigned)v >> 8);
+  if (stored == EL_U8) *out = (uint8_t)v;
+  else if (stored == EL_U16) *out = (uint8_t)((unsigned)v >> 8);
   else {
     NEED(v >= -0.01f && v <= 1.01f, E_DATA, "%s: a colour of %g; floats are colours from 0 to 1", path, (double)v);
     *out = (uint8_t)(v <= 0 ? 0 : v >= 1 ? 255 : v * 255 + 0.5f);
@@ -135,8 +135,8 @@ static int array_rgb8(ds_pixel_reader *r, const char *path, ds_buf *out, int *H,
 
   TRY(read_array(r, path, &a));
   TRY(ds_array_size(&a, path, &h, &w, &c));
-  NEED(a.type == DS_U8 || a.type == DS_U16 || ds_element_is_float(a.type), E_DATA,
-       "%s: colours of %s; wanted u1, u2 or floats from 0 to 1", path, ds_element_name(a.type));
+  NEED(a.type == EL_U8 || a.type == EL_U16 || el_is_float(a.type), E_DATA,
+       "%s: colours of %s; wanted u1, u2 or floats from 0 to 1", path, el_name(a.type));
   const size_t n = (size_t)h * (size_t)w;
   TRY(ds_buf_need(&r->floats, n * (size_t)c * sizeof(float)));
   TRY(ds_array_floats(&a, path, r->floats.p));

@@ -25,7 +25,7 @@ int ds_pixels_rgb8(ds_pixel_reader *r, const char *path, ds_buf *out, int *H, in
 /* out f32 [H,W,channels] (channels 1 or 3), the numbers as stored; *stored: their type in the file. JPEG is refused:
  * its numbers are not those that were put in. Errors: as above. */
 int ds_pixels_floats(ds_pixel_reader *r, const char *path, int channels, ds_buf *out, int *H, int *W,
-                     ds_element *stored);
+                     el_type *stored);
 #ifdef __cplusplus
 }
 #endif

@@ -137,11 +137,11 @@ static int write_keyframes(const ds_synth_opts *o, int k, const char *dir) {
     }
   }
   TRY(io_path(path, "%s/camera_keyframe_frame_indices.hdf5", dir));
-  TRY(ds_h5_write(path, DS_I64, 1, dims, index));
+  TRY(ds_h5_write(path, EL_I64, 1, dims, index));
   TRY(io_path(path, "%s/camera_keyframe_positions.hdf5", dir));
-  TRY(ds_h5_write(path, DS_F64, 2, dims, at));
+  TRY(ds_h5_write(path, EL_F64, 2, dims, at));
   TRY(io_path(path, "%s/camera_keyframe_orientations.hdf5", dir));
-  TRY(ds_h5_write(path, DS_F64, 3, dims, turn));
+  TRY(ds_h5_write(path, EL_F64, 3, dims, turn));
 out:
   return st;
 }
@@ -200,7 +200,7 @@ static int write_halves(const char *dir, int frame, const char *what, const sc_i
 
   half_from_f32_n(data, bits, (size_t)(dims[0] * dims[1] * channels));
   TRY(io_path(path, "%s/frame.%04d.%s.hdf5", dir, frame, what));
-  TRY(ds_h5_write(path, DS_F16, channels > 1 ? 3 : 2, dims, bits));
+  TRY(ds_h5_write(path, EL_F16, channels > 1 ? 3 : 2, dims, bits));
 out:
   return st;
 }
@@ -230,7 +230,7 @@ static int write_geometry(const char *images, int frame, ds_synth_frame *f) {
   for (size_t i = 0; i < n; i++) f->half_floats[i] = im->entity[i] > 0 ? im->distance[i] : NAN;
   TRY(write_halves(dir, frame, "depth_meters", im, 1, f->half_floats, f->bytes));
   TRY(io_path(path, "%s/frame.%04d.render_entity_id.hdf5", dir, frame));
-  TRY(ds_h5_write(path, DS_I16, 2, dims, im->entity));
+  TRY(ds_h5_write(path, EL_I16, 2, dims, im->entity));
   stored_normals(im, f->half_floats);
   TRY(write_halves(dir, frame, "normal_cam", im, 3, f->half_floats, f->bytes));
   TRY(io_path(path, "%s/scene_cam_00_geometry_preview/frame.%04d.normal_cam.png", images, frame));

@@ -12,7 +12,10 @@
 #include "datasets/jpeg.h"
 #include "datasets/png.h"
 
-enum { DEPTH_MAX = 32, PHOTO_MAX = 1 << 28 }; /* folders in folders, so that a link to itself ends; bytes */
+enum {
+  DEPTH_MAX = 32,     /* of folders in folders, so that a link to itself ends */
+  PHOTO_MAX = 1 << 28 /* bytes */
+};
 
 /* ---- what is there ---- */
 

@@ -22,7 +22,8 @@ int ev_image_list_add(ev_image_list *l, const char *path);
 int ev_image_list_name(ev_image_list *l, const char *out);
 void ev_image_list_free(ev_image_list *l);
 
-/* PNG or JPEG, told by its first bytes; a JPEG is turned upright as its Exif header says. `file` is scratch. Errors: E_DATA naming the file, E_NOMEM. */
+/* PNG or JPEG, told by its first bytes; a JPEG is turned upright as its Exif header says. `file` is scratch. Errors: E_DATA
+ * naming the file, E_NOMEM. */
 int ev_image_read(const char *path, ds_buf *file, ev_image *out);
 #ifdef __cplusplus
 }

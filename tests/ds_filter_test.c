@@ -14,7 +14,7 @@ enum { H = 16, W = 20, N = H * W, FRAMES = 6 };
 static const char header[] =
     "scene_name,camera_name,frame_id,included_in_public_release,exclude_reason,split_partition_name\n";
 
-static void write_h5(void **state, const char *folder, const char *what, int frame, ds_element type, int channels,
+static void write_h5(void **state, const char *folder, const char *what, int frame, el_type type, int channels,
                      const void *data) {
   const int64_t dims[] = {H, W, channels};
   char path[IO_PATH_MAX];
@@ -40,10 +40,10 @@ static void put_frame(void **state, int frame, float far, float bright, int inva
     distance[i] = half_from_f32(1 + (far - 1) * t);
     entity[i] = (int16_t)(i < N - invalid ? 7 : -1);
   }
-  write_h5(state, "final_hdf5", "color.hdf5", frame, DS_F16, 3, colour);
-  write_h5(state, "geometry_hdf5", "depth_meters.hdf5", frame, DS_F16, 1, distance);
-  write_h5(state, "geometry_hdf5", "render_entity_id.hdf5", frame, DS_I16, 1, entity);
-  write_h5(state, "geometry_hdf5", "normal_cam.hdf5", frame, DS_F16, 3, normal);
+  write_h5(state, "final_hdf5", "color.hdf5", frame, EL_F16, 3, colour);
+  write_h5(state, "geometry_hdf5", "depth_meters.hdf5", frame, EL_F16, 1, distance);
+  write_h5(state, "geometry_hdf5", "render_entity_id.hdf5", frame, EL_I16, 1, entity);
+  write_h5(state, "geometry_hdf5", "normal_cam.hdf5", frame, EL_F16, 3, normal);
 }
 
 static void write_text(const char *path, const char *text) { check_ok(io_write_file(path, text, strlen(text))); }

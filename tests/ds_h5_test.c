@@ -22,9 +22,9 @@ struct layout {
   int shuffle;
 };
 
-static hid_t file_type(ds_element t) {
-  if (t == DS_I16) return H5Tcopy(H5T_STD_I16LE);
-  if (t == DS_F64) return H5Tcopy(H5T_IEEE_F64LE);
+static hid_t file_type(el_type t) {
+  if (t == EL_I16) return H5Tcopy(H5T_STD_I16LE);
+  if (t == EL_F64) return H5Tcopy(H5T_IEEE_F64LE);
   const hid_t half = H5Tcopy(H5T_IEEE_F32LE);
   H5Tset_fields(half, 15, 10, 5, 0, 10);
   H5Tset_size(half, 2);
@@ -49,14 +49,14 @@ static void write_h5_as(const char *path, const char *name, hid_t type, const st
   H5Fclose(file);
 }
 
-static void write_h5(const char *path, ds_element t, const struct layout *l, const void *data) {
+static void write_h5(const char *path, el_type t, const struct layout *l, const void *data) {
   const hid_t type = file_type(t);
 
   write_h5_as(path, "dataset", type, l, data);
   H5Tclose(type);
 }
 
-static size_t element_size(ds_element t) { return t == DS_F64 ? 8 : 2; }
+static size_t element_size(el_type t) { return t == EL_F64 ? 8 : 2; }
 
 /* n elements whose bytes are all different from their neighbours'. */
 static void *pattern(size_t bytes) {
@@ -69,7 +69,7 @@ static void *pattern(size_t bytes) {
 
 /* ---- what is read ---- */
 
-static void round_trip(const char *path, ds_element t, const struct layout *l) {
+static void round_trip(const char *path, el_type t, const struct layout *l) {
   ds_h5 h = {0};
   ds_buf out = {0};
   int64_t shape[3] = {0, 0, 0};
@@ -87,7 +87,7 @@ static void round_trip(const char *path, ds_element t, const struct layout *l) {
 }
 
 static void layouts(void **state) {
-  static const ds_element types[] = {DS_F16, DS_I16, DS_F64};
+  static const el_type types[] = {EL_F16, EL_I16, EL_F64};
   const struct layout all[] = {{2, {33, 17}, {0}, 0, 0},
                                {2, {33, 17}, {8, 5}, 0, 0},
                                {2, {33, 17}, {8, 5}, 9, 0},
@@ -136,8 +136,8 @@ static void halves(void **state) {
   ds_buf out = {0};
   int H, W;
 
-  write_h5(path, DS_F16, &(struct layout){2, {2, 4}, {2, 2}, 9, 0}, bits);
-  check_ok(ds_h5_read_image(&h, path, DS_F16, 1, &H, &W, &out));
+  write_h5(path, EL_F16, &(struct layout){2, {2, 4}, {2, 2}, 9, 0}, bits);
+  check_ok(ds_h5_read_image(&h, path, EL_F16, 1, &H, &W, &out));
   assert_true(H == 2 && W == 4);
   for (int i = 0; i < 8; i++) {
     const float v = half_to_f32(((uint16_t *)out.p)[i]);
@@ -149,7 +149,7 @@ static void halves(void **state) {
 
 /* ---- what is refused ---- */
 
-static void check_refused(const char *part, const char *path, ds_element t, int ndim, int64_t first) {
+static void check_refused(const char *part, const char *path, el_type t, int ndim, int64_t first) {
   ds_h5 h = {0};
   ds_buf out = {0};
   int64_t shape[3] = {first, 0, 0};
@@ -166,23 +166,23 @@ static void wrong_contents(void **state) {
   void *data = pattern(8 * 4 * 6 * 2 * 2);
   int H, W;
 
-  check_refused("No such file", tmpdir_at(state, "none.hdf5"), DS_F16, 2, 0);
-  check_refused("not a readable HDF5 file", *state, DS_F16, 2, 0);
-  write_h5(path, DS_F16, &flat, data);
-  check_refused("wanted a `dataset` of little-endian 16-bit integer, found 16-bit float", path, DS_I16, 2, 0);
-  check_refused("wanted a `dataset` of 3 dimensions, found 2", path, DS_F16, 3, 0);
-  check_refused("dimension 0 is 4, wanted 5", path, DS_F16, 2, 5);
+  check_refused("No such file", tmpdir_at(state, "none.hdf5"), EL_F16, 2, 0);
+  check_refused("not a readable HDF5 file", *state, EL_F16, 2, 0);
+  write_h5(path, EL_F16, &flat, data);
+  check_refused("wanted a `dataset` of little-endian 16-bit integer, found 16-bit float", path, EL_I16, 2, 0);
+  check_refused("wanted a `dataset` of 3 dimensions, found 2", path, EL_F16, 3, 0);
+  check_refused("dimension 0 is 4, wanted 5", path, EL_F16, 2, 5);
   check_fails(E_DATA, "of 3 dimensions", ds_h5_image_size(path, 3, &H, &W));
   write_h5_as(path, "dataset", H5T_IEEE_F32LE, &flat, data);
-  check_refused("found 32-bit float", path, DS_F16, 2, 0);
+  check_refused("found 32-bit float", path, EL_F16, 2, 0);
   write_h5_as(path, "dataset", H5T_STD_I16BE, &flat, data);
-  check_refused("little-endian 16-bit integer", path, DS_I16, 2, 0);
+  check_refused("little-endian 16-bit integer", path, EL_I16, 2, 0);
   write_h5_as(path, "data", H5T_STD_I16LE, &flat, data);
-  check_refused("no `dataset`", path, DS_I16, 2, 0);
-  write_h5(path, DS_F16, &(struct layout){4, {2, 2, 2, 2}, {0}, 0, 0}, data);
-  check_refused("found 4", path, DS_F16, 3, 0);
-  write_h5(path, DS_F16, &(struct layout){2, {0, 6}, {0}, 0, 0}, NULL);
-  check_refused("dimension 0 is 0", path, DS_F16, 2, 0);
+  check_refused("no `dataset`", path, EL_I16, 2, 0);
+  write_h5(path, EL_F16, &(struct layout){4, {2, 2, 2, 2}, {0}, 0, 0}, data);
+  check_refused("found 4", path, EL_F16, 3, 0);
+  write_h5(path, EL_F16, &(struct layout){2, {0, 6}, {0}, 0, 0}, NULL);
+  check_refused("dimension 0 is 0", path, EL_F16, 2, 0);
   free(data);
 }
 
@@ -190,10 +190,10 @@ static void wrong_contents(void **state) {
 static void missing_data(void **state) {
   const char *path = tmpdir_at(state, "a.hdf5");
 
-  write_h5(path, DS_F16, &(struct layout){2, {4, 6}, {2, 3}, 9, 0}, NULL);
-  check_refused("the chunk at (0,0) is missing", path, DS_F16, 2, 0);
-  write_h5(path, DS_F16, &(struct layout){2, {4, 6}, {0}, 0, 0}, NULL);
-  check_refused("0 bytes stored, wanted 48", path, DS_F16, 2, 0);
+  write_h5(path, EL_F16, &(struct layout){2, {4, 6}, {2, 3}, 9, 0}, NULL);
+  check_refused("the chunk at (0,0) is missing", path, EL_F16, 2, 0);
+  write_h5(path, EL_F16, &(struct layout){2, {4, 6}, {0}, 0, 0}, NULL);
+  check_refused("0 bytes stored, wanted 48", path, EL_F16, 2, 0);
 }
 
 /* Small files that announce terabytes: refused before memory is asked for. */
@@ -201,10 +201,10 @@ static void absurd_sizes(void **state) {
   const char *path = tmpdir_at(state, "a.hdf5");
   int H, W;
 
-  write_h5(path, DS_F16, &(struct layout){2, {1 << 20, 1 << 20}, {64, 64}, 9, 0}, NULL);
-  check_refused("larger than", path, DS_F16, 2, 0);
+  write_h5(path, EL_F16, &(struct layout){2, {1 << 20, 1 << 20}, {64, 64}, 9, 0}, NULL);
+  check_refused("larger than", path, EL_F16, 2, 0);
   check_fails(E_DATA, path, ds_h5_image_size(path, 1, &H, &W));
-  write_h5(path, DS_F16, &(struct layout){2, {2, 100000}, {2, 1000}, 9, 0}, NULL);
+  write_h5(path, EL_F16, &(struct layout){2, {2, 100000}, {2, 1000}, 9, 0}, NULL);
   check_fails(E_DATA, "100000x2 pixels", ds_h5_image_size(path, 1, &H, &W));
 }
 
@@ -225,7 +225,7 @@ static outcome read_damaged(const char *path, const void *want, size_t bytes) {
     for (int i = 0; i < 5; i++) signal((int[]){SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}[i], SIG_DFL); /* cmocka's */
     alarm(20);
     if (!freopen("/dev/null", "w", stderr)) _exit(1); /* glibc's last words */
-    const int st = ds_h5_read(&h, path, DS_F16, 2, shape, &out);
+    const int st = ds_h5_read(&h, path, EL_F16, 2, shape, &out);
     if (st != OK) _exit(TOLD + (st == E_DATA && strstr(err_text(), path) ? REFUSED : WRONG));
     _exit(TOLD + (shape[0] == 48 && shape[1] == 64 && memcmp(out.p, want, bytes) == 0 ? SAME : WRONG));
   }
@@ -240,7 +240,7 @@ static void cut_files(void **state) {
   const char *whole = tmpdir_at(state, "whole.hdf5"), *path = tmpdir_at(state, "cut.hdf5");
   void *data = pattern(BYTES);
 
-  write_h5(whole, DS_F16, &like_hypersim, data);
+  write_h5(whole, EL_F16, &like_hypersim, data);
   damaged d = damaged_load(whole);
   for (int i = 0; i < DAMAGED_CUTS; i++) {
     damaged_cut(&d, i, path);
@@ -258,7 +258,7 @@ static void flipped_bytes(void **state) {
   void *data = pattern(BYTES);
   int count[4] = {0};
 
-  write_h5(whole, DS_F16, &like_hypersim, data);
+  write_h5(whole, EL_F16, &like_hypersim, data);
   damaged d = damaged_load(whole);
   for (int i = 0; i < mutants; i++) {
     const rng_key k = rng_stream(1, "mutant", (uint64_t)i, 0);
@@ -295,7 +295,7 @@ static void hypersim_sample(void **state) {
     skip();
   }
   strcat(path, "/images/scene_cam_00_geometry_hdf5/frame.0000.depth_meters.hdf5");
-  check_ok(ds_h5_read_image(&h, path, DS_F16, 1, &H, &W, &out));
+  check_ok(ds_h5_read_image(&h, path, EL_F16, 1, &H, &W, &out));
   assert_true(H == 768 && W == 1024);
   for (int i = 0; i < H * W; i++) {
     const float v = half_to_f32(((uint16_t *)out.p)[i]);
@@ -305,7 +305,7 @@ static void hypersim_sample(void **state) {
   assert_true(fabsf(lo - 2.961f) < 1e-3f && fabsf(hi - 13.234f) < 1e-3f);
   *strstr(path, "/images") = 0;
   strcat(path, "/_detail/cam_00/camera_keyframe_orientations.hdf5");
-  check_ok(ds_h5_read(&h, path, DS_F64, 3, shape, &out));
+  check_ok(ds_h5_read(&h, path, EL_F64, 3, shape, &out));
   assert_true(shape[0] == 100 && shape[1] == 3 && shape[2] == 3);
   for (int i = 0; i < 100; i++) { /* rows of a rotation are unit vectors */
     const double *r = (double *)out.p + 9 * i;

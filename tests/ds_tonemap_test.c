@@ -32,12 +32,12 @@ static void tone_map(const char *id, struct frame *f) {
 
   check_ok(io_path(path, TEST_DATA "/synth/hypersim/raw_data/%.*s/images/scene_cam_00_final_hdf5/frame.%s.color.hdf5",
                    scene, id, strrchr(id, '/') + 1));
-  check_ok(ds_h5_read_image(&h, path, DS_F16, 3, &H, &W, &f->colour));
+  check_ok(ds_h5_read_image(&h, path, EL_F16, 3, &H, &W, &f->colour));
   check_ok(io_path(path,
                    TEST_DATA
                    "/synth/hypersim/raw_data/%.*s/images/scene_cam_00_geometry_hdf5/frame.%s.render_entity_id.hdf5",
                    scene, id, strrchr(id, '/') + 1));
-  check_ok(ds_h5_read_image(&h, path, DS_I16, 1, &H, &W, &f->entity));
+  check_ok(ds_h5_read_image(&h, path, EL_I16, 1, &H, &W, &f->entity));
   assert_int_equal(H * W, N);
   check_ok(ds_buf_need(&f->scratch, N * sizeof(double)));
   check_ok(ds_buf_need(&f->rgb, 3 * N));

@@ -116,7 +116,7 @@ out:
   return st;
 }
 
-int tr_preflight_gradient(const tr_step_opts *o, tr_network *net, ds_group *const *groups, int n, bool whole) {
+int tr_preflight_gradient(const tr_step_opts *o, tr_network *net, ds_group *const *groups, bool whole) {
   int st = OK;
   tr_step_opts one = *o;
   tr_stepper *stepper = NULL;
@@ -131,7 +131,7 @@ int tr_preflight_gradient(const tr_step_opts *o, tr_network *net, ds_group *cons
     one.decoder_batch = o->decoder_batch < o->group ? o->decoder_batch : o->group;
   }
   TRY(tr_stepper_create(&one, net, &stepper));
-  for (int g = 0; g + one.groups <= n && norm == 0; g += one.groups) {
+  for (int g = 0; g < o->groups && norm == 0; g += one.groups) {
     TRY(tr_stepper_run(stepper, &groups[g], &empty));
     if (empty) continue;
     TRY(gradient_norm(net, &norm));

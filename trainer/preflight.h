@@ -12,11 +12,11 @@ extern "C" {
  * they are: what is odd there is only warned of. Errors: E_DATA: "data.1 (vkitti2, /root): ..." */
 int tr_preflight_data(const cf_config *c, const tr_data *d);
 
-/* The gradient of one of `groups` [n = o->groups], the first that has any; whole: of all of them, in the sizes of a step, which a
+/* The gradient of one of `groups` [o->groups], the first that has any; whole: of all of them, in the sizes of a step, which a
  * GPU measures its convolutions for at their first use. net's gradients are spoilt, as the next step expects. A non-finite one
  * is the step's own matter (optim.nonfinite). Errors: E_NUMERIC: it is zero everywhere, which no learning rate mends; as
  * tr_stepper_run. */
-int tr_preflight_gradient(const tr_step_opts *o, tr_network *net, ds_group *const *groups, int n, bool whole);
+int tr_preflight_gradient(const tr_step_opts *o, tr_network *net, ds_group *const *groups, bool whole);
 #ifdef __cplusplus
 }
 #endif

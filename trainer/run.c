@@ -243,7 +243,7 @@ static int look_ahead(run *r) {
   TRY(tr_bind_loss(r->c, &loss));
   step_options(r, loss, &so);
   TRY(next_groups(r));
-  TRY(tr_preflight_gradient(&so, &r->net, r->groups, r->plan.groups, r->net.device.type == TCHC_CUDA));
+  TRY(tr_preflight_gradient(&so, &r->net, r->groups, r->net.device.type == TCHC_CUDA));
   (void)ds_loader_waited(r->loader); /* is no step's */
 out:
   return st;
